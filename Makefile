@@ -1,0 +1,43 @@
+# The whole interface for a contributor. Needs Python 3.11 or later, and nothing else:
+# the environment is made in $(VENV), PostgreSQL for the tests comes from a wheel.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test check clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   run the example workflow on a fresh SQLite database"
+	@echo "make test   run the tests on SQLite and on PostgreSQL"
+	@echo "make check  format, lint, types, import contracts, migrations"
+	@echo "make clean  remove what the targets above made"
+
+$(VENV)/.base $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: requirements/%.txt requirements/base.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement $<
+	@touch $@
+
+demo: $(VENV)/.base
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py demo
+
+# DATABASE_URL=postgresql://... runs the second half on that server instead.
+test: $(VENV)/.test
+	$(BIN)/coverage erase
+	TEST_DATABASE=sqlite $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	TEST_DATABASE=postgresql $(BIN)/coverage run -m pytest \
+		--ignore=tests/core --ignore=tests/contract $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
+	rm -f example_project/*.sqlite3*
