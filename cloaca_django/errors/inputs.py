@@ -1,0 +1,172 @@
+"""Errors about what a caller gave: addresses, names, times, contexts, configuration, ids."""
+
+# ruff: noqa: N818 - each name says what is wrong; "Error" at its end would not say more
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cloaca_django.errors.tree import CloacaError, InvalidInput, listed, nearest, shown
+
+
+class InvalidDatabaseURL(InvalidInput):
+    """A database URL we cannot use. ``url`` must come without its password."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"Invalid database URL {shown(url)}: {problem}")
+
+
+class InvalidSchemaName(InvalidInput):
+    """A schema name PostgreSQL or tenancy does not allow."""
+
+    def __init__(self, name: object, rule: str) -> None:
+        super().__init__(f"Invalid schema name {shown(name)}: {rule}")
+
+
+class InvalidCronExpression(InvalidInput):
+    """A cron expression outside our dialect."""
+
+    def __init__(self, expression: object, problem: str) -> None:
+        super().__init__(
+            f"Invalid cron expression or timezone: expression {shown(expression)}: {problem}"
+        )
+
+
+class InvalidTimezone(InvalidInput):
+    """A time zone that the zone database does not have."""
+
+    def __init__(self, name: object, known: Iterable[str] = ()) -> None:
+        hint = nearest(name, known) if isinstance(name, str) else ""
+        super().__init__(
+            f"Invalid cron expression or timezone: Invalid timezone: {shown(name)} is not a zone "
+            f"such as 'UTC' or 'Europe/Berlin'{hint}"
+        )
+
+
+class InvalidTimestamp(InvalidInput):
+    """Text that is not an ISO 8601 moment."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(
+            f"Invalid datetime format: {shown(value)}; "
+            "give ISO 8601 such as '2026-01-31T12:00:00+00:00'"
+        )
+
+
+class InvalidIdentifier(InvalidInput):
+    """Text that is not the id of a ``kind`` of thing, such as ``schedule``."""
+
+    def __init__(self, kind: str, value: object) -> None:
+        super().__init__(
+            f"Configuration error: Invalid {kind} ID: {shown(value)}; give the UUID as text"
+        )
+
+
+class InvalidPage(InvalidInput):
+    """A limit or an offset out of range."""
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        super().__init__(f"Invalid {name} {shown(value)}: {rule}")
+
+
+class InvalidConfig(InvalidInput):
+    """A configuration value out of its range."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(f"Invalid configuration: {field} {rule}, not {shown(value)}", field=field)
+
+
+class InvalidConfigType(InvalidConfig, TypeError):
+    """A configuration value of the wrong Python type."""
+
+
+class ConfigOutOfRange(InvalidConfig, OverflowError):
+    """A configuration number below zero or above its bound."""
+
+
+class InvalidContext(InvalidInput):
+    """Something a context cannot hold. ``path`` is where, ``$`` being the context."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"Invalid context: {path}: {problem}", path=path)
+
+
+class InvalidContextType(InvalidContext, TypeError):
+    """A Python type that JSON does not have."""
+
+
+class ContextTooLarge(InvalidContext):
+    """A context, or a task's changes to it, over the size limit. Both in bytes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            "$",
+            f"context is {size} bytes, limit {limit}; "
+            "store the data elsewhere and pass a reference",
+        )
+
+
+class ContextKeyExists(InvalidContext):
+    """``insert`` met a key that is there."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("$", f"Key already exists: {shown(key)}; use set() to replace its value")
+
+
+class MalformedContext(InvalidContext):
+    """Text given to ``from_json`` that is not a JSON object."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("$", f"Failed to deserialize from JSON: {problem}")
+
+
+class UnreadableContext(InvalidContext):
+    """Stored text that is not ours: somebody edited the row by hand."""
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__("$", f"stored {what} is not valid: {problem}")
+
+
+class ContextKeyNotFound(CloacaError, KeyError):
+    """A key that the context does not hold."""
+
+    def __init__(self, key: str, known: Iterable[str]) -> None:
+        super().__init__(f"Key not found: {shown(key)}{nearest(key, known)}", key=key)
+
+
+class InvalidParams(InvalidInput):
+    """Inputs that do not fit what the workflow declares. ``problems`` maps input to problem."""
+
+    def __init__(self, workflow: str, problems: dict[str, str]) -> None:
+        text = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        super().__init__(f"Invalid inputs of workflow {shown(workflow)}: {text}", problems=problems)
+
+
+class WorkflowNotFound(InvalidInput):
+    """A workflow that no code of this process registered."""
+
+    def __init__(self, workflow: object, known: Iterable[str] = ()) -> None:
+        known = sorted(known)
+        hint = nearest(workflow, known) if isinstance(workflow, str) else ""
+        name = workflow if isinstance(workflow, str) and workflow.isprintable() else shown(workflow)
+        super().__init__(
+            f"Workflow not found in registry: {name[:80]}{hint}. Registered: {listed(known)}. "
+            "Is the module that defines it imported?"
+        )
+
+
+class ScheduleNotFound(InvalidInput):
+    """A schedule id that no row has. ``doing`` is what was asked, such as ``get cron schedule``."""
+
+    def __init__(self, schedule_id: object, doing: str = "get cron schedule") -> None:
+        super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}")
+
+
+class IdempotencyConflict(InvalidInput):
+    """An idempotency key that another submission used for something else."""
+
+    def __init__(self, key: str, workflow: str) -> None:
+        super().__init__(
+            f"Idempotency key {shown(key)} was used for a run of workflow {shown(workflow)} with "
+            "other content; use a new key for a new request"
+        )

@@ -1,0 +1,49 @@
+"""Errors about the moment: a wait, a database, a state that does not allow the call."""
+
+# ruff: noqa: N818 - each name says what is wrong; "Error" at its end would not say more
+
+from __future__ import annotations
+
+from cloaca_django.errors.tree import CloacaError, InvalidState, shown
+
+
+class DatabaseUnreachable(CloacaError, ValueError, RuntimeError):
+    """A server that did not let us in. ``url`` must come without its password."""
+
+    def __init__(self, url: str, problem: str, *, doing: str = "connect") -> None:
+        super().__init__(f"Failed to {doing}: cannot reach {shown(url)}: {problem}")
+
+
+class WaitTimeout(CloacaError, TimeoutError, ValueError):
+    """A wait that ended before the run did. The run goes on."""
+
+    def __init__(self, run: object, seconds: float) -> None:
+        super().__init__(f"Run {run} has not ended: timeout after {seconds:g}s; it goes on")
+
+
+class RunnerClosed(InvalidState, ValueError):
+    """A runner used after ``shutdown()``."""
+
+    def __init__(self) -> None:
+        super().__init__("This runner was shut down; make a new DefaultRunner")
+
+
+class WouldDeadlock(InvalidState):
+    """A wait for something that the waiting itself prevents."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}")
+
+
+class NotInTenant(InvalidState):
+    """Work asked for in a schema that has none of our tables."""
+
+    def __init__(self, schema: str, remedy: str = "enter a tenant's schema first") -> None:
+        super().__init__(f"Schema {shown(schema)} has no workflow tables; {remedy}")
+
+
+class InvalidTransition(InvalidState):
+    """A move that the table of states does not have."""
+
+    def __init__(self, what: str, seen: str, target: str) -> None:
+        super().__init__(f"{what} is {seen} and cannot become {target}")
