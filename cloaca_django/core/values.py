@@ -1,0 +1,260 @@
+"""What a context may hold: the check and copy of one value, and its text. No knowledge of Context.
+
+Exact JSON types come out of ``checked``; everything behind it relies on that and on nobody
+changing a stored value in place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any, TypeAlias
+
+from cloaca_django.errors import InvalidContext, InvalidContextType, shown
+
+Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+
+MAX_DEPTH = 64
+MAX_KEYS = 10_000
+MAX_KEY_LENGTH = 255
+# Python's own limit for turning an integer into text and back.
+MAX_DIGITS = 4_300
+
+_MAX_INTEGER = 10**MAX_DIGITS
+_SMALL = 1 << 64
+
+# Type, by the dotted name of a class in its MRO, to the conversion that keeps its meaning.
+_CONVERSIONS = {
+    "datetime.datetime": "use value.isoformat()",
+    "datetime.date": "use value.isoformat()",
+    "datetime.time": "use value.isoformat()",
+    "datetime.timedelta": "use value.total_seconds()",
+    "decimal.Decimal": "use str(value)",
+    "fractions.Fraction": "use str(value)",
+    "uuid.UUID": "use str(value)",
+    "pathlib.PurePath": "use str(value)",
+    "builtins.bytes": "base64-encode it",
+    "builtins.bytearray": "base64-encode it",
+    "builtins.memoryview": "base64-encode it",
+    "builtins.set": "use sorted(value) or list(value)",
+    "builtins.frozenset": "use sorted(value) or list(value)",
+    "builtins.complex": "use [value.real, value.imag]",
+    "builtins.generator": "use list(value)",
+    "builtins.coroutine": "await it first",
+    "enum.Enum": "use value.value",
+    "numpy.generic": "use value.item()",
+    "numpy.ndarray": "use value.tolist()",
+    "django.db.models.base.Model": "use value.pk and load it again in the task",
+    "django.db.models.query.QuerySet": "use list(value.values())",
+    "django.utils.functional.Promise": "use str(value)",
+    "cloaca_django.core.context.Context": "use value.to_dict()",
+}
+
+
+def checked(value: Any, path: str = "$") -> Json:
+    """Return a copy of ``value`` made of exact JSON types.
+
+    ``path`` names the value in errors, as ``$.order`` does. Raises InvalidContext, or
+    InvalidContextType for a Python type that JSON does not have.
+    """
+    try:
+        return _checked(value, path.count(".") + path.count("["))
+    except _Refused as refusal:
+        raise refusal.error(path) from None
+
+
+def checked_object(value: Mapping[Any, Any]) -> dict[str, Json]:
+    """Return a copy of a whole context's content; as ``checked``."""
+    try:
+        return _checked_object(value, 0)
+    except _Refused as refusal:
+        raise refusal.error("$") from None
+
+
+def checked_item(key: Any, value: Any) -> tuple[str, Json]:
+    """Return one top-level key and its value; as ``checked``."""
+    try:
+        name = _checked_key(key)
+    except _Refused as refusal:
+        raise refusal.error("$") from None
+    try:
+        return name, _checked(value, 1)
+    except _Refused as refusal:
+        raise refusal.error(_step("$", name)) from None
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    """A refusal on its way up, collecting the path: innermost step first."""
+
+    def __init__(self, problem: str, kind: type[InvalidContext] = InvalidContext) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.kind = kind
+        self.steps: list[Any] = []
+
+    def error(self, path: str) -> InvalidContext:
+        for step in reversed(self.steps):
+            path = _step(path, step)
+        if len(path) > 80:
+            path = f"{path[:50]}...{path[-27:]}"
+        return self.kind(path, self.problem)
+
+
+def _step(path: str, step: Any) -> str:
+    if isinstance(step, str) and step.isidentifier():
+        return f"{path}.{step}"
+    return f"{path}[{shown(step)}]"
+
+
+def _checked(value: Any, depth: int) -> Json:
+    kind = type(value)
+    if kind is str:
+        return value if value.isascii() and "\x00" not in value else _checked_text(value)
+    if kind is int:
+        return value if -_SMALL < value < _SMALL else _checked_integer(value)
+    if value is None or value is True or value is False:
+        return value
+    if kind is float:
+        return value if isfinite(value) else _checked_float(value)
+    if kind is dict:
+        return _checked_object(value, depth)
+    if kind is list or kind is tuple:
+        return _checked_array(value, depth)
+    return _checked_relative(value, depth)
+
+
+def _checked_key(key: Any) -> str:
+    if type(key) is str and 0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and "\x00" not in key:
+        return key
+    if not isinstance(key, str):
+        raise _Refused(
+            f"keys must be str, not {_named(type(key))} {shown(key)}", InvalidContextType
+        )
+    if not key:
+        raise _Refused(f"empty key; a key has 1 to {MAX_KEY_LENGTH} characters")
+    if len(key) > MAX_KEY_LENGTH:
+        raise _Refused(
+            f"key too long: {shown(key)} has {len(key)} characters, over {MAX_KEY_LENGTH}"
+        )
+    try:
+        return _checked_text(key)
+    except _Refused as refusal:
+        refusal.problem = f"key {shown(key)} {refusal.problem}"
+        raise
+
+
+def _checked_text(text: str) -> str:
+    if "\x00" in text:
+        raise _Refused("contains NUL, which databases cannot store; remove it")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: no valid text anywhere else
+            raise _Refused(
+                "contains a lone surrogate; decode the bytes with the right encoding"
+            ) from None
+    return text if type(text) is str else str.__str__(text)
+
+
+def _checked_integer(value: int) -> int:
+    if not -_MAX_INTEGER < value < _MAX_INTEGER:
+        raise _Refused(f"integer of more than {MAX_DIGITS} digits; store it as hexadecimal text")
+    return value
+
+
+def _checked_float(value: float) -> float:
+    if not isfinite(value):
+        raise _Refused(f"{value!r} is not JSON; use None or text for it")
+    return value
+
+
+def _checked_object(value: Mapping[Any, Any], depth: int) -> dict[str, Json]:
+    _check_depth(depth)
+    if len(value) > MAX_KEYS:
+        raise _Refused(f"{len(value)} keys, over {MAX_KEYS:,} keys in one object; use an array")
+    result: dict[str, Json] = {}
+    for key, item in value.items():
+        name = _checked_key(key)
+        try:
+            result[name] = _checked(item, depth + 1)
+        except _Refused as refusal:
+            refusal.steps.append(name)
+            raise
+    return result
+
+
+def _checked_array(value: Iterable[Any], depth: int) -> list[Json]:
+    _check_depth(depth)
+    result: list[Json] = []
+    try:
+        for item in value:
+            result.append(_checked(item, depth + 1))
+    except _Refused as refusal:
+        refusal.steps.append(len(result))
+        raise
+    return result
+
+
+def _check_depth(depth: int) -> None:
+    # Also ends the walk through a list that contains itself.
+    if depth >= MAX_DEPTH:
+        raise _Refused(f"depth over {MAX_DEPTH}; flatten the data")
+
+
+def _checked_relative(value: Any, depth: int) -> Json:
+    """Accept what behaves as a JSON type and refuse the rest with a way to convert it."""
+    if isinstance(value, str):
+        return _checked_text(value)
+    if isinstance(value, int):
+        return _checked_integer(int.__index__(value))
+    if isinstance(value, float):
+        return _checked_float(float.__float__(value))
+    conversion = _conversion(type(value))
+    if conversion is None:
+        if isinstance(value, Mapping):
+            return _checked_object(value, depth)
+        if isinstance(value, (list, tuple, range, deque)):
+            return _checked_array(value, depth)
+    hint = conversion or "use str, numbers, bool, None, lists and dicts"
+    raise _Refused(
+        f"unsupported type: {_named(type(value))} is not JSON; {hint}", InvalidContextType
+    )
+
+
+def _conversion(kind: type) -> str | None:
+    for ancestor in kind.__mro__:
+        hint = _CONVERSIONS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
+        if hint:
+            return hint
+    return None
+
+
+def _named(kind: type) -> str:
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def same(first: Json, second: Json) -> bool:
+    """Whether two values are one JSON value: 1, 1.0 and True differ; order of keys does not."""
+    if first is second:
+        return True
+    kind = type(first)
+    if kind is not type(second) or first != second:
+        return False
+    if kind is dict or kind is list:
+        # Equal by ==, which takes 1 for True somewhere inside; the texts tell them apart.
+        return sorted_text(first) == sorted_text(second)
+    return kind is not float or repr(first) == repr(second)  # -0.0 == 0.0
+
+
+# Reused: building a JSONEncoder for each call costs more than a small context.
+# No check for cycles: ``checked`` made the value, so there are none.
+text_of = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+).encode
+sorted_text = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
+).encode
