@@ -8,7 +8,8 @@ with cloaca.WorkflowBuilder("greeting") as builder:
     builder.description("Says hello")
 
     @cloaca.task(id="greet")
-    def greet(context):
+    def greet(context: cloaca.Context) -> cloaca.Context:
+        """Add a greeting."""
         context.set("greeting", f"Hello, {context.get('name')}")
         return context
 

@@ -1,0 +1,1 @@
+"""A site that uses the package: daily weather, from file to report."""

@@ -1,0 +1,1 @@
+"""Daily weather observations: models, workflows and pages."""
