@@ -1,0 +1,1 @@
+"""Measures this project beside its peers, on one machine, in one interleaved run."""

@@ -1,0 +1,70 @@
+"""``python -m benchmarks``: builds the environments, then hands over to the harness in its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from benchmarks import catalogue, environments
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    cache = arguments.cache.resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    entries = [catalogue.entry(key) for key in arguments.peers.split(",") if key]
+    catalogue.workload_keys(arguments.workloads)
+    harness = environments.environment(
+        cache, "harness", environments.HARNESS, rebuild=arguments.rebuild
+    )
+    pythons: dict[str, str] = {}
+    failures: dict[str, str] = {}
+    for entry in entries:
+        try:
+            python = environments.environment(
+                cache, entry.peer, entry.requirements, rebuild=arguments.rebuild
+            )
+            pythons[entry.key] = str(python)
+        except environments.InstallError as error:
+            failures[entry.key] = f"not installable here: {str(error).splitlines()[-1]}"
+            print(f"{entry.key}: {error}")
+    path = str(environments.import_path(cache))
+    handed_over = json.dumps(
+        {
+            "peers": [entry.key for entry in entries],
+            "workloads": catalogue.workload_keys(arguments.workloads),
+            "pythons": pythons,
+            "failures": failures,
+            "cache": str(cache),
+            "size": arguments.size,
+            "rounds": arguments.rounds,
+            "output": str(arguments.output.resolve()) if arguments.output else "",
+            "json": str(arguments.json.resolve()) if arguments.json else "",
+        }
+    )
+    variables = {"XDG_RUNTIME_DIR": str(cache), **os.environ, "PYTHONPATH": path}
+    os.execve(harness, [str(harness), "-m", "benchmarks.rounds", handed_over], variables)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    size = made.add_mutually_exclusive_group()
+    size.add_argument("--full", dest="size", action="store_const", const="FULL")
+    size.add_argument("--smoke", dest="size", action="store_const", const="SMOKE")
+    made.set_defaults(size="SUBSET")
+    made.add_argument(
+        "--peers", default=",".join(catalogue.DEFAULT_PEERS), help="comma list, peer[:variant]"
+    )
+    made.add_argument("--workloads", default=",".join(catalogue.DEFAULT_WORKLOADS))
+    made.add_argument("--rounds", type=int, default=0, help="default: 3, with --full 5")
+    made.add_argument("--output", type=Path, help="Markdown; default: <cache>/results.md")
+    made.add_argument("--json", type=Path, help="default: beside the Markdown")
+    made.add_argument("--cache", type=Path, default=environments.default_cache())
+    made.add_argument("--rebuild", action="store_true", help="reinstall every peer's newest")
+    return made
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""One measurement of one peer, in the peer's own environment: started by ``rounds``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import re
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from benchmarks import catalogue
+from benchmarks import plan as plans
+from benchmarks.bench import Bench
+from benchmarks.database import Database
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, _end)  # so that the worker is stopped on the way out
+    order = json.loads(sys.argv[1])
+    try:
+        answer = {"record": measured(order), "versions": versions(order)}
+    except Exception as error:  # a peer that breaks is a result too
+        traceback.print_exc()
+        answer = {"error": f"{type(error).__name__}: {error}"[:300]}
+    Path(order["answer"]).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def measured(order: dict[str, Any]) -> dict[str, Any]:
+    entry = catalogue.entry(order["entry"])
+    workload = importlib.import_module(f"benchmarks.workloads.{order['workload']}")
+    peers = importlib.import_module(f"benchmarks.peers.{entry.peer}")
+    name = re.sub(r"\W", "_", f"bench_{order['entry']}")
+    database = Database(order["server_url"], name, Path(order["server_log"]))
+    database.create()
+    try:
+        peer = peers.create(database, entry.options)
+        peer.open()
+        try:
+            bench = Bench(
+                peer,
+                getattr(plans, order["size"]),
+                database,
+                order["server_pid"],
+                Path(order["folder"]),
+                Path(order["log"]),
+            )
+            record: dict[str, Any] = workload.measure(bench)
+            return record
+        finally:
+            peer.close()
+    finally:
+        database.drop()
+
+
+def versions(order: dict[str, Any]) -> dict[str, str]:
+    """Of what the peer's file requires, and of the driver."""
+    found = {}
+    for requirement in (*catalogue.entry(order["entry"]).requirements, "psycopg"):
+        plain = re.split(r"[\[<>=!~]", requirement)[0]
+        name = catalogue.OWN if requirement == "{project}" else plain
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What a peer must be able to do. One subclass per file in ``peers/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.database import Database
+
+
+class Peer:
+    """One engine in one configuration, seen from the process of the client.
+
+    A run here is one submission: a job, a task, a workflow. Peers without graphs run chains and
+    joins by hand: each step enqueues the next, a counting row starts the join.
+    """
+
+    worker_runs_execute = True  # False: `single`, `chain` and `fan` run inside the client
+
+    def __init__(self, database: Database, options: Mapping[str, Any]) -> None:
+        self.database = database
+        self.options = options
+
+    def open(self) -> None:
+        """Create the peer's tables and connect the client."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what `open` made."""
+
+    def worker_command(self) -> list[str]:
+        """Arguments after the interpreter that start one worker process."""
+        raise NotImplementedError
+
+    def worker_variables(self) -> dict[str, str]:
+        """Environment variables of the worker."""
+        return {}
+
+    def wait_until_ready(self) -> None:
+        """For a worker that needs longer than its first run to be all there."""
+
+    def submit_many(self, count: int) -> None:
+        """Queue so many one-task runs by the peer's bulk call."""
+        raise NotImplementedError
+
+    def submit_each(self, count: int) -> None:
+        """Queue so many one-task runs by one call each."""
+        raise NotImplementedError
+
+    def remaining(self) -> int:
+        """How many submitted runs have not ended."""
+        raise NotImplementedError
+
+    def queued_single(self) -> None:
+        """Submit a one-task run and wait until a worker has ended it. By default: `single`."""
+        self.single()
+
+    def single(self) -> None:
+        """Submit a one-task run and wait for its end."""
+        raise NotImplementedError
+
+    def chain(self, length: int) -> None:
+        """Submit tasks in sequence and wait for the last one's end."""
+        raise NotImplementedError
+
+    def fan(self, width: int) -> None:
+        """Submit one task, then so many beside each other, then one; wait for the last one."""
+        raise NotImplementedError

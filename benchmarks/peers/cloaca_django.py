@@ -1,0 +1,107 @@
+"""This project, through its public interface only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import django
+from django.core.management import call_command
+from django.db import connections
+
+import cloaca_django as cloaca
+from benchmarks.database import Database
+from benchmarks.peer import Peer
+
+TITLE = "cloaca_django"
+REQUIREMENTS = ("{project}",)
+VARIANTS = {
+    "": (
+        "defaults, `cloaca_worker --concurrency 64`; `execute` runs inside the client, in a "
+        "`DefaultRunner(url)`",
+        {"concurrency": 64, "execute": "client"},
+    ),
+    "worker": (
+        "the same, but single runs, chains and fans go through the worker process as well "
+        "(`enqueue`, then `wait`)",
+        {"concurrency": 64, "execute": "worker"},
+    ),
+}
+BATCH = 10_000  # contexts per call of `enqueue_many`
+WAIT_SECONDS = 120.0
+
+
+class Cloaca(Peer):
+    """The client is a Django process, as a view would be."""
+
+    def __init__(self, database: Database, options: Mapping[str, Any]) -> None:
+        super().__init__(database, options)
+        self.worker_runs_execute = options["execute"] == "worker"
+        self.executor: Any = None
+
+    def open(self) -> None:
+        os.environ.update(self.worker_variables())
+        django.setup()
+        call_command("migrate", verbosity=0, interactive=False)
+        self.site = cloaca.DefaultRunner()
+
+    def close(self) -> None:
+        for runner in (self.executor, self.site):
+            if runner is not None:
+                runner.shutdown()
+        connections.close_all()
+
+    def worker_command(self) -> list[str]:
+        return ["-m", "django", "cloaca_worker", "--concurrency", str(self.options["concurrency"])]
+
+    def worker_variables(self) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "benchmarks.site.settings",
+            "BENCH_DATABASE_URL": self.database.url,
+            "BENCH_APPS": "cloaca_django,benchmarks.site",
+        }
+
+    def submit_many(self, count: int) -> None:
+        for start in range(0, count, BATCH):
+            batch = range(start, min(start + BATCH, count))
+            self.site.enqueue_many("one", [cloaca.Context({"i": i}) for i in batch])
+
+    def submit_each(self, count: int) -> None:
+        for i in range(count):
+            self.site.enqueue("one", cloaca.Context({"i": i}))
+
+    def remaining(self) -> int:
+        return int(self.database.value("select count(*) from cloaca_run where finished_at is null"))
+
+    def queued_single(self) -> None:
+        self._through_the_worker("one")
+
+    def single(self) -> None:
+        self._execute("one")
+
+    def chain(self, length: int) -> None:
+        self._execute(f"chain{length}")
+
+    def fan(self, width: int) -> None:
+        self._execute(f"fan{width}")
+
+    def _execute(self, workflow: str) -> None:
+        if self.worker_runs_execute:
+            self._through_the_worker(workflow)
+            return
+        if self.executor is None:
+            self.executor = cloaca.DefaultRunner(self.database.url)
+        self._check(self.executor.execute(workflow, cloaca.Context({})))
+
+    def _through_the_worker(self, workflow: str) -> None:
+        run = self.site.enqueue(workflow, cloaca.Context({}))
+        self._check(run.wait(WAIT_SECONDS))
+
+    def _check(self, result: Any) -> None:
+        if result.status != "Completed":
+            raise RuntimeError(f"{result.status}: {result.error_message}")
+
+
+def create(database: Database, options: Mapping[str, Any]) -> Cloaca:
+    return Cloaca(database, options)

@@ -1,0 +1,137 @@
+"""procrastinate: a job queue on PostgreSQL. No graphs: chains and joins are made by the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import procrastinate
+
+from benchmarks.database import Database
+from benchmarks.peer import Peer
+
+TITLE = "procrastinate"
+REQUIREMENTS = ("procrastinate[django]",)
+VARIANTS = {
+    "": (
+        "`async` jobs, concurrency 20, LISTEN/NOTIFY, jobs polled each 0.1 s (default 5 s: "
+        "a notification that comes during a fetch is lost and waits for the poll)",
+        {"concurrency": 20, "poll": 0.1},
+    ),
+    "polling-5s": ("the same with the default poll of 5 s", {"concurrency": 20, "poll": 5.0}),
+}
+TABLES = """
+create table bench_done (key text primary key);
+create table bench_join (key text primary key, done int not null);
+"""
+
+
+def application(connector: Any) -> Any:
+    """The app and its jobs, on the given connector."""
+    app = procrastinate.App(connector=connector)
+    finish = "insert into bench_done (key) values (%(key)s)"
+
+    @app.task(name="one")
+    async def one(context: dict[str, Any]) -> None:
+        context["a"] = 1
+
+    @app.task(name="step")
+    async def step(context: dict[str, Any], left: int) -> None:
+        context[f"s{left}"] = 1
+        if left > 1:
+            await app.tasks["step"].defer_async(context=context, left=left - 1)
+        else:
+            await app.connector.execute_query_async(finish, key=context["key"])
+
+    @app.task(name="root")
+    async def root(key: str, width: int) -> None:
+        leaves = [{"key": key, "width": width} for _ in range(width)]
+        await app.tasks["leaf"].batch_defer_async(*leaves)
+
+    @app.task(name="leaf")
+    async def leaf(key: str, width: int) -> None:
+        row = await app.connector.execute_query_one_async(
+            "insert into bench_join (key, done) values (%(key)s, 1) on conflict (key)"
+            " do update set done = bench_join.done + 1 returning done",
+            key=key,
+        )
+        if row["done"] == width:
+            await app.tasks["join"].defer_async(key=key)
+
+    @app.task(name="join")
+    async def join(key: str) -> None:
+        await app.connector.execute_query_async(finish, key=key)
+
+    return app
+
+
+class Procrastinate(Peer):
+    """Submits through the synchronous connector, which is its cheaper one."""
+
+    def open(self) -> None:
+        self.keys = 0
+        self.app = application(procrastinate.SyncPsycopgConnector(conninfo=self.database.url))
+        self.app.open()
+        self.app.schema_manager.apply_schema()
+        self.database.execute(TABLES)
+
+    def close(self) -> None:
+        self.app.close()
+
+    def worker_command(self) -> list[str]:
+        options = (str(self.options["concurrency"]), str(self.options["poll"]))
+        return ["-m", "benchmarks.peers.procrastinate", self.database.url, *options]
+
+    def submit_many(self, count: int) -> None:
+        task = self.app.tasks["one"]
+        for start in range(0, count, 1000):
+            batch = range(start, min(start + 1000, count))
+            task.batch_defer(*[{"context": {"i": i}} for i in batch])
+
+    def submit_each(self, count: int) -> None:
+        task = self.app.tasks["one"]
+        for i in range(count):
+            task.defer(context={"i": i})
+
+    def remaining(self) -> int:
+        query = "select count(*) from procrastinate_jobs where status in ('todo', 'doing')"
+        return int(self.database.value(query))
+
+    def single(self) -> None:
+        job = self.app.tasks["one"].defer(context={})
+        self.database.wait("select status = 'succeeded' from procrastinate_jobs where id = %s", job)
+
+    def chain(self, length: int) -> None:
+        key = self._key()
+        self.app.tasks["step"].defer(context={"key": key}, left=length)
+        self._wait(key)
+
+    def fan(self, width: int) -> None:
+        key = self._key()
+        self.app.tasks["root"].defer(key=key, width=width)
+        self._wait(key)
+
+    def _key(self) -> str:
+        self.keys += 1
+        return f"run-{self.keys}"
+
+    def _wait(self, key: str) -> None:
+        self.database.wait("select true from bench_done where key = %s", key)
+
+
+def create(database: Database, options: Mapping[str, Any]) -> Procrastinate:
+    return Procrastinate(database, options)
+
+
+async def work(url: str, concurrency: int, poll: float) -> None:
+    app = application(
+        procrastinate.PsycopgConnector(conninfo=url, min_size=4, max_size=max(8, concurrency))
+    )
+    async with app.open_async():
+        await app.run_worker_async(concurrency=concurrency, fetch_job_polling_interval=poll)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -1,0 +1,1 @@
+"""A small Django site: the home of the Django-based peers' tasks."""

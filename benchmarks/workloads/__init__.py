@@ -1,0 +1,1 @@
+"""One file per workload: ``TITLE``, ``FIGURES`` (report rows), ``measure(bench)`` (one record)."""

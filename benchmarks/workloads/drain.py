@@ -1,0 +1,45 @@
+"""W1a: one-task runs queued before a worker starts, drained by one worker process.
+
+The clock starts when the first run has ended, so that starting a worker is not counted. CPU is
+that of the submission by the bulk call, spread over all runs, plus that of the drain.
+"""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.bench import Bench, mean_of
+from benchmarks.figures import Figure, Record, number
+
+TITLE = "W1a: drain of one-task runs queued before"
+FIGURES = (
+    Figure("runs drained per second", number("runs_per_s"), "more"),
+    Figure("the same, per commit of the probe", number("runs_per_commit"), "more"),
+    Figure("CPU ms per run, submission included", number("cpu_ms")),
+    Figure("- of the client", number("cpu_client_ms")),
+    Figure("- of the worker", number("cpu_worker_ms")),
+    Figure("- of the server", number("cpu_server_ms")),
+    Figure("runs submitted per second, bulk call", number("submitted_per_s"), "more"),
+)
+
+
+def measure(bench: Bench) -> Record:
+    count = bench.plan.drain_runs
+    before = bench.probe()
+    idle, start = bench.spent(), time.perf_counter()
+    bench.peer.submit_many(count)
+    submitted_per_s = count / (time.perf_counter() - start)
+    submission = bench.spent().since(idle, runs=count)
+    with bench.worker() as worker:
+        bench.wait_until_fewer(count, worker)
+        spent, start, left = bench.spent(worker), time.perf_counter(), bench.peer.remaining()
+        bench.drain(worker)
+        seconds = time.perf_counter() - start
+        work = bench.spent(worker).since(spent, runs=max(1, left))
+        probe = mean_of(before, bench.probe())
+    rates = {
+        "runs_per_s": left / seconds,
+        "runs_per_commit": left / seconds / probe["probe_commits_per_s"],
+        "submitted_per_s": submitted_per_s,
+    }
+    return rates | {key: work[key] + submission[key] for key in work} | probe
