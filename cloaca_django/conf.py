@@ -1,0 +1,227 @@
+"""The ``CLOACA`` setting: one typed property per key, read at access, never at import.
+
+A property's docstring is the setting's documentation. Lengths of time end in their unit.
+"""
+
+# ruff: noqa: N802 - a property is spelled as its key is in settings.py
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings as site
+
+from cloaca_django.errors import InvalidConfig
+
+DAY = 86_400
+MIB = 1024 * 1024
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Settings:
+    """What the site says in ``CLOACA``, or the default. A bad value raises InvalidConfig."""
+
+    # Who is alive
+
+    @property
+    def HEARTBEAT_SECONDS(self) -> float:
+        """How often a worker says that it is alive."""
+        return _number("HEARTBEAT_SECONDS", 5, low=0.05, high=3600)
+
+    @property
+    def LEASE_SECONDS(self) -> float:
+        """How long a worker may be silent before others take its tasks. At least 3 heartbeats."""
+        value = _number("LEASE_SECONDS", 30, low=0.15, high=DAY)
+        if value < 3 * self.HEARTBEAT_SECONDS:
+            raise _invalid("LEASE_SECONDS", value, "must be at least 3 x HEARTBEAT_SECONDS")
+        return value
+
+    @property
+    def SWEEP_SECONDS(self) -> float:
+        """How often a worker looks for tasks whose worker is gone, and for overdue runs."""
+        return _number("SWEEP_SECONDS", 10, low=0.05, high=3600)
+
+    @property
+    def MAX_CRASHES(self) -> int:
+        """How often a task may lose its worker before it fails. Counted apart from attempts."""
+        return _whole("MAX_CRASHES", 3, low=0, high=1000)
+
+    # Who does how much
+
+    @property
+    def CONCURRENCY(self) -> int:
+        """How many tasks one worker process runs at once."""
+        return _whole("CONCURRENCY", 4, low=1, high=512)
+
+    @property
+    def QUEUES(self) -> tuple[str, ...]:
+        """Which queues a worker serves unless its command line names others."""
+        value = _words("QUEUES", ("default",))
+        if not value or not all(QUEUE_NAME.fullmatch(name) for name in value):
+            rule = "must name one queue or more, each of letters, digits, '.', '_' and '-'"
+            raise _invalid("QUEUES", value, rule)
+        return value
+
+    @property
+    def MAX_PARKED_THREADS(self) -> int:
+        """How many tasks of one process may wait in ``defer_until`` or for a child run at once."""
+        return _whole("MAX_PARKED_THREADS", 64, low=1, high=10_000)
+
+    @property
+    def MAX_ABANDONED_THREADS(self) -> int:
+        """After how many timed-out bodies that still run a worker process replaces itself."""
+        return _whole("MAX_ABANDONED_THREADS", 8, low=1, high=1000)
+
+    @property
+    def MEMORY_BYTES(self) -> int:
+        """How much a worker keeps in memory of the runs it drives. 0: nothing."""
+        return _whole("MEMORY_BYTES", 64 * MIB, low=0, high=64 * 1024 * MIB)
+
+    # Limits of runs and tasks
+
+    @property
+    def TASK_TIMEOUT_SECONDS(self) -> float:
+        """How long one attempt of a task may take, unless its ``timeout_seconds`` says more."""
+        return _number("TASK_TIMEOUT_SECONDS", 300, low=1, high=7 * DAY)
+
+    @property
+    def PIPELINE_TIMEOUT_SECONDS(self) -> float | None:
+        """How long a run may take from its start. ``None``: as long as it wants."""
+        name = "PIPELINE_TIMEOUT_SECONDS"
+        if _given(name, 3600) is None:
+            return None
+        value = _number(name, 3600, low=1, high=365 * DAY, note=" or None")
+        if value < self.TASK_TIMEOUT_SECONDS:
+            raise _invalid(name, value, "must be at least TASK_TIMEOUT_SECONDS")
+        return value
+
+    @property
+    def MAX_CONTEXT_BYTES(self) -> int:
+        """How large a context may be, as JSON in UTF-8."""
+        return _whole("MAX_CONTEXT_BYTES", MIB, low=1024, high=256 * MIB)
+
+    @property
+    def SHUTDOWN_TIMEOUT_SECONDS(self) -> float:
+        """How long a stopping worker lets its tasks finish before it hands them back."""
+        return _number("SHUTDOWN_TIMEOUT_SECONDS", 30, low=0, high=DAY)
+
+    # What is kept
+
+    @property
+    def LOG_CAPTURE(self) -> bool:
+        """Whether what a task logs is stored with its attempt."""
+        return _switch("LOG_CAPTURE", default=True)
+
+    @property
+    def LOG_CAPTURE_BYTES(self) -> int:
+        """How much of an attempt's log is stored; the rest is cut."""
+        return _whole("LOG_CAPTURE_BYTES", 65_536, low=256, high=16 * MIB)
+
+    @property
+    def RETENTION_DAYS(self) -> float | None:
+        """After how many days a worker deletes a finished run. ``None``: never."""
+        if _given("RETENTION_DAYS", 90) is None:
+            return None
+        return _number("RETENTION_DAYS", 90, low=0.01, high=36_500, note=" or None")
+
+    @property
+    def REDACT_KEYS(self) -> tuple[str, ...]:
+        """Further words that mark a context's key as secret, beside password, token and the like.
+
+        A key is secret when it holds one of them, in any case. Its value is shown as ``***``.
+        """
+        return _words("REDACT_KEYS", ())
+
+    # Where and how
+
+    @property
+    def DATABASE(self) -> str:
+        """Which alias of ``DATABASES`` holds the tables."""
+        value = _given("DATABASE", "default")
+        if not isinstance(value, str) or (value != "default" and value not in site.DATABASES):
+            raise _invalid("DATABASE", value, "must be an alias of DATABASES")
+        return value
+
+    @property
+    def DURABILITY(self) -> str:
+        """Whether outcomes wait for the disk: ``"full"``, or ``"relaxed"``.
+
+        Relaxed outcomes may be lost when the machine of the database loses power; their tasks then
+        run again.
+        """
+        value = _given("DURABILITY", "full")
+        if value not in ("full", "relaxed"):
+            raise _invalid("DURABILITY", value, 'must be "full" or "relaxed"')
+        return str(value)
+
+    @property
+    def NOTIFY(self) -> bool:
+        """Whether workers are woken by the database's notifications. Without, they poll."""
+        return _switch("NOTIFY", default=True)
+
+    @property
+    def EAGER(self) -> bool:
+        """Whether runs are carried out at once, on the caller's connection. For tests."""
+        return _switch("EAGER", default=False)
+
+    @property
+    def STRICT(self) -> bool:
+        """Whether this package's warnings of ``manage.py check`` count as errors."""
+        return _switch("STRICT", default=False)
+
+
+settings = Settings()
+
+NAMES: tuple[str, ...] = tuple(
+    name for name, value in vars(Settings).items() if isinstance(value, property)
+)
+
+
+def raw() -> Mapping[str, Any]:
+    """Return ``CLOACA`` as the site wrote it; raise InvalidConfig if it is no dict."""
+    value = getattr(site, "CLOACA", {})
+    if not isinstance(value, Mapping):
+        raise InvalidConfig("CLOACA", value, "must be a dict")
+    return value
+
+
+def _given(name: str, default: object) -> object:
+    return raw().get(name, default)
+
+
+def _invalid(name: str, value: object, rule: str) -> InvalidConfig:
+    return InvalidConfig(f'CLOACA["{name}"]', value, rule)
+
+
+def _number(name: str, default: float, *, low: float, high: float, note: str = "") -> float:
+    value = _given(name, default)
+    # True is an int to Python, but nobody means one second by it.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise _invalid(name, value, f"must be a number from {low:g} to {high:g}{note}")
+    return value
+
+
+def _whole(name: str, default: int, *, low: int, high: int) -> int:
+    value = _given(name, default)
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    raise _invalid(name, value, f"must be a whole number from {low} to {high}")
+
+
+def _switch(name: str, *, default: bool) -> bool:
+    value = _given(name, default)
+    if not isinstance(value, bool):
+        raise _invalid(name, value, "must be True or False")
+    return value
+
+
+def _words(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    value = _given(name, default)
+    if not isinstance(value, list | tuple) or not all(isinstance(w, str) and w for w in value):
+        raise _invalid(name, value, "must be a list of non-empty texts")
+    if len(set(value)) != len(value):
+        raise _invalid(name, value, "must not name anything twice")
+    return tuple(value)
