@@ -188,6 +188,11 @@ def raw() -> Mapping[str, Any]:
     return value
 
 
+def of_site(name: str, *, default: Any) -> Any:
+    """Return a setting of Django's or of another app's; for the system checks."""
+    return getattr(site, name, default)
+
+
 def _given(name: str, default: object) -> object:
     return raw().get(name, default)
 

@@ -1,0 +1,267 @@
+"""System checks: a table of what can be wrong with a site's settings. Nothing here connects.
+
+With ``CLOACA["STRICT"]`` the warnings count as errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from cloaca_django import conf
+from cloaca_django.dialect import facts
+from cloaca_django.errors import InvalidConfig, nearest
+
+APP = "cloaca_django"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that can be wrong. ``find`` yields each case of it in words."""
+
+    id: str
+    subject: str
+    find: Callable[[], Iterable[str]]
+    hint: str
+    deploy_only: bool = False
+
+    def messages(self, *, strict: bool) -> Iterator[CheckMessage]:
+        """Return what Django prints."""
+        kind = Error if strict or self.id.startswith("E") else Warning
+        try:
+            texts = list(dict.fromkeys(self.find()))
+        except InvalidConfig:  # a value this check needs is bad itself, which E003 says
+            return
+        for text in texts:
+            yield kind(text, hint=self.hint, obj=self.subject, id=f"cloaca.{self.id}")
+
+
+def unknown_keys() -> Iterator[str]:
+    """Find keys of CLOACA that mean nothing."""
+    for key in conf.raw():
+        if key not in conf.NAMES:
+            yield f"CLOACA has an unknown key {key!r}{nearest(str(key), conf.NAMES)}"
+
+
+def naive_times() -> Iterator[str]:
+    """Find a site whose moments have no zone."""
+    if not conf.of_site("USE_TZ", default=True):
+        yield "USE_TZ is False; cloaca_django needs USE_TZ = True"
+
+
+def bad_values() -> Iterator[str]:
+    """Find values that no code could use."""
+    try:
+        conf.raw()
+    except InvalidConfig as error:
+        yield str(error)
+        return
+    for name in conf.NAMES:
+        try:
+            getattr(conf.settings, name)
+        except InvalidConfig as error:
+            yield str(error)
+
+
+def unsupported_database() -> Iterator[str]:
+    """Find a database the engine does not know."""
+    for database in _databases():
+        if not facts.is_supported(database):
+            yield f"the engine cannot use a database of the kind {database.vendor!r}"
+
+
+def misrouted_models() -> Iterator[str]:
+    """Find a router that sends our models elsewhere, or keeps them from being migrated."""
+    for database in _databases():
+        for model in apps.get_app_config(APP).get_models():
+            places = {router.db_for_read(model), router.db_for_write(model)}
+            if places != {database.alias}:
+                found = " and ".join(sorted(places))
+                yield f'{model.__name__} is routed to {found}, not to CLOACA["DATABASE"]'
+            elif not router.allow_migrate_model(database.alias, model):
+                yield f"a router keeps the table of {model.__name__} out of {database.alias!r}"
+
+
+def tenants_behind_pooler() -> Iterator[str]:
+    """Find schemas that a pooler could mix up."""
+    for database in _databases():
+        if _is_listed("TENANT_APPS") and facts.is_behind_pooler(database):
+            yield "tenants behind a transaction pooler: a connection may be in another's schema"
+
+
+def shared_and_tenant() -> Iterator[str]:
+    """Find an app whose tables exist twice."""
+    if _is_listed("SHARED_APPS") and _is_listed("TENANT_APPS"):
+        yield f"{APP} is in SHARED_APPS and in TENANT_APPS"
+
+
+def shared_only() -> Iterator[str]:
+    """Find tenants that would all share one set of tables."""
+    has_tenants = bool(conf.of_site("TENANT_APPS", default=()))
+    if has_tenants and _is_listed("SHARED_APPS") and not _is_listed("TENANT_APPS"):
+        yield f"{APP} is in SHARED_APPS only"
+
+
+def tenants_without_schemas() -> Iterator[str]:
+    """Find tenants on a database that has no schemas."""
+    for database in _databases():
+        if _is_listed("TENANT_APPS") and not facts.has_schemas(database):
+            yield f"{APP} is in TENANT_APPS, but this database has no schemas"
+
+
+def network_file() -> Iterator[str]:
+    """Find a database file whose locks cannot be trusted."""
+    for database in _databases():
+        if facts.is_on_network(database):
+            yield "the database file is on a network file system, where locks are not reliable"
+
+
+def kept_connections() -> Iterator[str]:
+    """Find connections that are kept beside a pooler's."""
+    for database in _databases():
+        if database.settings_dict["CONN_MAX_AGE"] is None and facts.is_behind_pooler(database):
+            yield "CONN_MAX_AGE is None behind a pooler: every thread keeps a place in the pool"
+
+
+def unsafe_options() -> Iterator[str]:
+    """Find views that will meet "database is locked"."""
+    for database in _databases():
+        if lacks := facts.unsafe_options(database):
+            yield (
+                f"the site's own connections to {database.alias!r} do not use "
+                f"{' and '.join(lacks)}; while a worker writes, views may fail with "
+                '"database is locked"'
+            )
+
+
+def deaf_workers() -> Iterator[str]:
+    """Find notifications that will not arrive."""
+    for database in _databases():
+        if conf.settings.NOTIFY and facts.is_behind_pooler(database):
+            yield 'CLOACA["NOTIFY"] is on behind a transaction pooler, which drops notifications'
+
+
+def eager_in_production() -> Iterator[str]:
+    """Find the switch for tests left on."""
+    if conf.settings.EAGER:
+        yield 'CLOACA["EAGER"] is on: runs are carried out inside the request that submits them'
+
+
+def short_idle_limit() -> Iterator[str]:
+    """Find a server that would end the transaction of a slow atomic task."""
+    for database in _databases():
+        limit = facts.idle_limit_seconds(database)
+        if limit is not None and limit < conf.settings.TASK_TIMEOUT_SECONDS:
+            yield (
+                f"idle_in_transaction_session_timeout is {limit:g} s, less than "
+                f"TASK_TIMEOUT_SECONDS ({conf.settings.TASK_TIMEOUT_SECONDS:g} s)"
+            )
+
+
+CHECKS: Sequence[Check] = (
+    Check("E001", "CLOACA", unknown_keys, "The reference of settings lists every key."),
+    Check("E002", "USE_TZ", naive_times, "Set USE_TZ = True; moments are stored in UTC."),
+    Check("E003", "CLOACA", bad_values, "Correct the value, or leave the key out."),
+    Check(
+        "E010", "DATABASES", unsupported_database,
+        'Point CLOACA["DATABASE"] to an alias of a supported kind: '
+        f"{' or '.join(facts.SUPPORTED)}.",
+    ),
+    Check(
+        "E011", "DATABASE_ROUTERS", misrouted_models,
+        f'Send the models of {APP} to CLOACA["DATABASE"], for reading, writing and migrations.',
+    ),
+    Check(
+        "E013", "DATABASES", tenants_behind_pooler,
+        "Connect the worker and the site to the server itself, or to a pooler in session mode.",
+    ),
+    Check(
+        "E014", "TENANT_APPS", shared_and_tenant,
+        "List it in TENANT_APPS only: a half-migrated tenant would read the public tables. "
+        "Work of the whole site gets a tenant of its own.",
+    ),
+    Check(
+        "E015", "TENANT_APPS", shared_only,
+        "List it in TENANT_APPS instead, so that every tenant has its own tables.",
+    ),
+    Check(
+        "E016", "TENANT_APPS", tenants_without_schemas,
+        "Tenants need a database with schemas.",
+    ),
+    Check(
+        "W001", "DATABASES", network_file,
+        "Put the file on a local disk, or use a database server.",
+    ),
+    Check(
+        "W011", "DATABASES", kept_connections,
+        "Set CONN_MAX_AGE = 0: behind a pooler, opening a connection is cheap.",
+    ),
+    Check("W012", "DATABASES", unsafe_options, facts.ADVICE),
+    Check(
+        "W014", "CLOACA", deaf_workers,
+        'Set CLOACA["NOTIFY"] = False; workers then look for work every second.',
+    ),
+    Check(
+        "W021", "CLOACA", eager_in_production,
+        "It is meant for tests. Remove the key and run cloaca_worker.",
+        deploy_only=True,
+    ),
+    Check(
+        "W031", "DATABASES", short_idle_limit,
+        "Raise the limit above the longest @task(atomic=True), or shorten that task.",
+    ),
+)  # fmt: skip
+
+
+@register("cloaca")
+def check_settings(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> Sequence[CheckMessage]:
+    """Return every finding about the site's settings."""
+    return _messages(app_configs, deploy_only=False)
+
+
+@register("cloaca", deploy=True)
+def check_deployment(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> Sequence[CheckMessage]:
+    """Return the findings that matter in production only."""
+    return _messages(app_configs, deploy_only=True)
+
+
+def _messages(
+    app_configs: Sequence[AppConfig] | None, *, deploy_only: bool
+) -> Sequence[CheckMessage]:
+    if app_configs is not None and all(app.name != APP for app in app_configs):
+        return []
+    strict = _is_strict()
+    return [
+        message
+        for check in CHECKS
+        if check.deploy_only is deploy_only
+        for message in check.messages(strict=strict)
+    ]
+
+
+def _is_strict() -> bool:
+    try:
+        return conf.settings.STRICT
+    except InvalidConfig:  # E003 says it
+        return False
+
+
+def _databases() -> list[BaseDatabaseWrapper]:
+    """Return the database of our tables, unless no alias has that name."""
+    alias = conf.settings.DATABASE
+    return [connections[alias]] if alias in connections else []
+
+
+def _is_listed(setting: str) -> bool:
+    listed = conf.of_site(setting, default=())
+    return any(entry == APP or entry.startswith(f"{APP}.") for entry in listed)
