@@ -12,21 +12,26 @@
     │   │   └── ContextKeyExists, MalformedContext, UnreadableContext
     │   ├── InvalidParams
     │   ├── InvalidDefinition
-    │   │   ├── InvalidName, InvalidOption ── InvalidOptionType (TypeError), OptionOutOfRange
-    │   │   ├── UnknownOption (TypeError), ConflictingOptions
+    │   │   ├── InvalidName ── InvalidNameType (TypeError)
+    │   │   ├── InvalidNamespace
+    │   │   ├── InvalidOption ── InvalidOptionType (TypeError), UnknownChoice,
+    │   │   │                    OptionOutOfRange (OverflowError)
+    │   │   ├── UnknownOption (TypeError), ConflictingOptions, InvalidReference
+    │   │   ├── InvalidBody (TypeError)
     │   │   ├── InvalidTriggerRule, UnknownOperator
     │   │   ├── NoOpenBuilder, BuilderClosed, TaskNotFound, DuplicateWorkflow
     │   │   ├── ConstructorFailed
     │   │   └── InvalidTaskGraph ── EmptyWorkflow, DuplicateTask, UnknownDependency,
     │   │                           ForeignDependency, CircularDependency, UnrelatedRule
-    │   ├── WorkflowNotFound, ScheduleNotFound
+    │   ├── WorkflowNotFound, ScheduleNotFound, RunNotFound
     │   └── IdempotencyConflict
     ├── ContextKeyNotFound (KeyError)
     ├── DatabaseUnreachable (ValueError, RuntimeError)
     ├── WaitTimeout (TimeoutError, ValueError)
+    ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced
     └── InvalidState (RuntimeError)
-        ├── RunnerClosed (ValueError)
-        └── WouldDeadlock, NotInTenant, InvalidTransition
+        ├── RunnerClosed (ValueError), HandleConsumed (ValueError)
+        └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
 password or a context's value.
@@ -41,9 +46,13 @@ from cloaca_django.errors.definitions import (
     DuplicateWorkflow,
     EmptyWorkflow,
     ForeignDependency,
+    InvalidBody,
     InvalidName,
+    InvalidNamespace,
+    InvalidNameType,
     InvalidOption,
     InvalidOptionType,
+    InvalidReference,
     InvalidTaskGraph,
     InvalidTriggerRule,
     NoOpenBuilder,
@@ -55,6 +64,14 @@ from cloaca_django.errors.definitions import (
     UnknownOption,
     UnrelatedRule,
     WorkflowReplaced,
+)
+from cloaca_django.errors.execution import (
+    HandleConsumed,
+    RunNotFinished,
+    RunNotFound,
+    TaskCancelled,
+    TaskFenced,
+    UnexpectedResult,
 )
 from cloaca_django.errors.inputs import (
     ConfigOutOfRange,
@@ -112,7 +129,9 @@ __all__ = [
     "DuplicateWorkflow",
     "EmptyWorkflow",
     "ForeignDependency",
+    "HandleConsumed",
     "IdempotencyConflict",
+    "InvalidBody",
     "InvalidConfig",
     "InvalidConfigType",
     "InvalidContext",
@@ -123,10 +142,13 @@ __all__ = [
     "InvalidIdentifier",
     "InvalidInput",
     "InvalidName",
+    "InvalidNameType",
+    "InvalidNamespace",
     "InvalidOption",
     "InvalidOptionType",
     "InvalidPage",
     "InvalidParams",
+    "InvalidReference",
     "InvalidSchemaName",
     "InvalidState",
     "InvalidTaskGraph",
@@ -138,9 +160,14 @@ __all__ = [
     "NoOpenBuilder",
     "NotInTenant",
     "OptionOutOfRange",
+    "RunNotFinished",
+    "RunNotFound",
     "RunnerClosed",
     "ScheduleNotFound",
+    "TaskCancelled",
+    "TaskFenced",
     "TaskNotFound",
+    "UnexpectedResult",
     "UnknownChoice",
     "UnknownDependency",
     "UnknownOperator",

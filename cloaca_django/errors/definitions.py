@@ -16,6 +16,20 @@ class InvalidName(InvalidDefinition):
         super().__init__(f"Invalid {kind} name {shown(name)}: {rule}")
 
 
+class InvalidNameType(InvalidName, TypeError):
+    """A name that is not text."""
+
+
+class InvalidNamespace(InvalidDefinition):
+    """Text that is not the full address of a task."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"Invalid namespace format: Invalid namespace format {shown(text)}. "
+            "Expected 'tenant::package::workflow::task'"
+        )
+
+
 class InvalidOption(InvalidDefinition):
     """An option of a task, a workflow or a policy with a value that is not allowed."""
 
@@ -58,6 +72,25 @@ class ConflictingOptions(InvalidDefinition):
         super().__init__(
             f"{owner}: @task(retry=RetryPolicy(...)) cannot be combined with the retry_* keyword "
             f"arguments (got: {', '.join(options)}); give one or the other, not both"
+        )
+
+
+class InvalidReference(InvalidDefinition):
+    """Something in ``dependencies=`` that names no task."""
+
+    def __init__(self, owner: str, index: int, reference: object) -> None:
+        super().__init__(
+            f"{owner}: Dependency {index} must be either a string or a function object with "
+            f"__name__ attribute, not {shown(reference)}"
+        )
+
+
+class InvalidBody(InvalidDefinition, TypeError):
+    """A function that cannot be called as the engine calls it."""
+
+    def __init__(self, owner: str, problem: str) -> None:
+        super().__init__(
+            f"{owner}: the function must take the context, as in `def body(context)`: {problem}"
         )
 
 

@@ -163,10 +163,10 @@ class ScheduleNotFound(InvalidInput):
 
 
 class IdempotencyConflict(InvalidInput):
-    """An idempotency key that another submission used for something else."""
+    """An idempotency key that an earlier submission used for something else."""
 
-    def __init__(self, key: str, workflow: str) -> None:
+    def __init__(self, key: str, first: str, second: str) -> None:
         super().__init__(
-            f"Idempotency key {shown(key)} was used for a run of workflow {shown(workflow)} with "
-            "other content; use a new key for a new request"
+            f"Idempotency key {shown(key)} belongs to a run of workflow {shown(first)} with other "
+            f"content than this one of {shown(second)}; use a new key for a new request"
         )

@@ -1,0 +1,114 @@
+"""The checks that option values of tasks, policies and workflows have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any
+
+from cloaca_django.errors import (
+    InvalidName,
+    InvalidNameType,
+    InvalidOption,
+    InvalidOptionType,
+    OptionOutOfRange,
+    UnknownChoice,
+    UnknownOption,
+)
+
+MAX_NAME_LENGTH = 255
+
+_TASK_NAME = re.compile(r"\w[\w.-]*")
+_SCOPE_NAME = re.compile(r"\w(?:[\w .-]|:(?!:))*(?<! )")
+
+
+def integer(owner: str, option: str, value: Any, *, low: int, high: int) -> int:
+    """Return ``value`` if it is an ``int``, not a ``bool``, between the bounds."""
+    rule = f"must be an integer {low}-{high}"
+    if type(value) is not int:
+        raise InvalidOptionType(owner, option, value, rule=rule)
+    if not low <= value <= high:
+        raise OptionOutOfRange(owner, option, value, rule=rule)
+    return value
+
+
+def number(owner: str, option: str, value: Any, *, low: float, high: float) -> float:
+    """Return ``value`` as a float if it is a finite number between the bounds."""
+    rule = f"must be a number {low:g}-{high:g}"
+    if type(value) not in {int, float}:
+        raise InvalidOptionType(owner, option, value, rule=rule)
+    if not low <= value <= high or not isfinite(value):
+        raise OptionOutOfRange(owner, option, value, rule=rule)
+    return float(value)
+
+
+def boolean(owner: str, option: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False."""
+    if type(value) is not bool:
+        raise InvalidOptionType(owner, option, value, rule="must be a bool")
+    return value
+
+
+def choice(owner: str, option: str, value: Any, *, accepted: Iterable[str]) -> str:
+    """Return ``value`` if it is one of the accepted words."""
+    accepted = list(accepted)
+    if not isinstance(value, str):
+        raise InvalidOptionType(owner, option, value, rule=f"must be one of {accepted}")
+    if value not in accepted:
+        raise UnknownChoice(owner, option, value, accepted=accepted)
+    return value
+
+
+def function(owner: str, option: str, value: Any) -> Any:
+    """Return ``value`` if it can be called."""
+    if not callable(value):
+        raise InvalidOptionType(owner, option, value, rule="must be a function")
+    return value
+
+
+def known_only(owner: str, given: Iterable[str], *, known: Iterable[str]) -> None:
+    """Refuse keywords that nobody reads, naming the nearest that somebody does."""
+    known = list(known)
+    for option in given:
+        if option not in known:
+            raise UnknownOption(owner, option, known)
+
+
+def task_name(name: Any) -> str:
+    """Return ``name`` if a task may be called that."""
+    rule = (
+        f"1 to {MAX_NAME_LENGTH} letters, digits, '_', '-' and '.', starting with a letter, "
+        "a digit or '_'"
+    )
+    return _name("task", name, pattern=_TASK_NAME, rule=rule)
+
+
+def scope_name(kind: str, name: Any) -> str:
+    """Return ``name`` if a workflow, a package or a tenant may be called that."""
+    rule = (
+        f"1 to {MAX_NAME_LENGTH} letters, digits, inner spaces, '_', '-', '.' and ':', "
+        "without '::', starting with a letter, a digit or '_'"
+    )
+    return _name(kind, name, pattern=_SCOPE_NAME, rule=rule)
+
+
+def text(owner: str, option: str, value: Any) -> str:
+    """Return ``value`` if it is text that a database can store."""
+    if not isinstance(value, str):
+        raise InvalidOptionType(owner, option, value, rule="must be a str")
+    if "\x00" in value or (not value.isascii() and _has_surrogate(value)):
+        raise InvalidOption(owner, option, value, rule="must not contain NUL or surrogates")
+    return value
+
+
+def _has_surrogate(value: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _name(kind: str, name: Any, *, pattern: re.Pattern[str], rule: str) -> str:
+    if not isinstance(name, str):
+        raise InvalidNameType(kind, name, rule)
+    if len(name) > MAX_NAME_LENGTH or not pattern.fullmatch(name):
+        raise InvalidName(kind, name, rule)
+    return name
