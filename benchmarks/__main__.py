@@ -31,6 +31,8 @@ def main() -> None:
             failures[entry.key] = f"not installable here: {str(error).splitlines()[-1]}"
             print(f"{entry.key}: {error}")
     path = str(environments.import_path(cache))
+    runtime = cache / "runtime"  # sockets and locks of the wheel's server
+    runtime.mkdir(mode=0o700, exist_ok=True)
     handed_over = json.dumps(
         {
             "peers": [entry.key for entry in entries],
@@ -44,7 +46,7 @@ def main() -> None:
             "json": str(arguments.json.resolve()) if arguments.json else "",
         }
     )
-    variables = {"XDG_RUNTIME_DIR": str(cache), **os.environ, "PYTHONPATH": path}
+    variables = {"XDG_RUNTIME_DIR": str(runtime), **os.environ, "PYTHONPATH": path}
     os.execve(harness, [str(harness), "-m", "benchmarks.rounds", handed_over], variables)
 
 

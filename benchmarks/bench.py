@@ -67,6 +67,7 @@ class Bench:
         with self.worker() as child:
             self.peer.wait_until_ready()
             self.peer.queued_single()
+            self.database.execute("analyze")  # no peer shall suffer from plans for empty tables
             yield child
 
     @contextmanager
@@ -99,12 +100,18 @@ class Bench:
         while True:
             start = time.perf_counter()
             if self.peer.remaining() == 0:
-                return
+                break
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not drained in {self.plan.timeout_seconds:.0f} s")
             if not all(child.is_running for child in workers):
                 raise RuntimeError("the worker ended; see the log")
             time.sleep(max(0.01, 15 * (time.perf_counter() - start)))
+
+    def check(self) -> None:
+        """A run that failed fast must not count as a fast run."""
+        failed = self.peer.failed()
+        if failed:
+            raise RuntimeError(f"{failed} runs failed; see the log")
 
     def wait_until_fewer(self, count: int, worker: Child) -> None:
         """Wait for the first of so many queued runs to end."""

@@ -51,6 +51,10 @@ class Peer:
         """How many submitted runs have not ended."""
         raise NotImplementedError
 
+    def failed(self) -> int:
+        """How many submitted runs ended otherwise than well: must be none."""
+        raise NotImplementedError
+
     def queued_single(self) -> None:
         """Submit a one-task run and wait until a worker has ended it. By default: `single`."""
         self.single()

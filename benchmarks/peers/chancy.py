@@ -76,6 +76,9 @@ class ChancyPeer(Peer):
         query = "select count(*) from chancy_jobs where state not in ('succeeded', 'failed')"
         return int(self.database.value(query))
 
+    def failed(self) -> int:
+        return int(self.database.value("select count(*) from chancy_jobs where state = 'failed'"))
+
     def single(self) -> None:
         job = self._run(self.app.push(self._job(0)))
         self.database.wait(
@@ -125,6 +128,9 @@ def create(database: Database, options: Mapping[str, Any]) -> ChancyPeer:
 
 async def work(url: str, flush_seconds: float) -> None:
     async with application(url) as app:
+        async with app.pool.connection() as connection:
+            # The term of a worker that was stopped before goes on for two minutes.
+            await connection.execute("delete from chancy_leader")
         worker = Worker(app)
         worker.send_outgoing_interval = flush_seconds
         async with worker:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import django
@@ -53,7 +57,11 @@ class Cloaca(Peer):
         connections.close_all()
 
     def worker_command(self) -> list[str]:
-        return ["-m", "django", "cloaca_worker", "--concurrency", str(self.options["concurrency"])]
+        concurrency = str(self.options["concurrency"])
+        package = Path(cloaca.__file__).parent
+        if not (package / "management" / "commands" / "cloaca_worker.py").exists():
+            return ["-m", "benchmarks.peers.cloaca_django", self.database.url, concurrency]
+        return ["-m", "django", "cloaca_worker", "--concurrency", concurrency]
 
     def worker_variables(self) -> dict[str, str]:
         return {
@@ -73,6 +81,10 @@ class Cloaca(Peer):
 
     def remaining(self) -> int:
         return int(self.database.value("select count(*) from cloaca_run where finished_at is null"))
+
+    def failed(self) -> int:
+        query = "select count(*) from cloaca_run where status in ('Failed', 'Cancelled')"
+        return int(self.database.value(query))
 
     def queued_single(self) -> None:
         self._through_the_worker("one")
@@ -105,3 +117,18 @@ class Cloaca(Peer):
 
 def create(database: Database, options: Mapping[str, Any]) -> Cloaca:
     return Cloaca(database, options)
+
+
+def work(url: str, concurrency: int) -> None:
+    """A worker for a tree that has no worker command: a runner that is kept open."""
+    django.setup()
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    config = cloaca.DefaultRunnerConfig()
+    config.max_concurrent_tasks = concurrency
+    with cloaca.DefaultRunner.with_config(url, config):
+        ended.wait()
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], int(sys.argv[2]))

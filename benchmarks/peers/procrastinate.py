@@ -99,6 +99,10 @@ class Procrastinate(Peer):
         query = "select count(*) from procrastinate_jobs where status in ('todo', 'doing')"
         return int(self.database.value(query))
 
+    def failed(self) -> int:
+        query = "select count(*) from procrastinate_jobs where status in ('failed', 'aborted')"
+        return int(self.database.value(query))
+
     def single(self) -> None:
         job = self.app.tasks["one"].defer(context={})
         self.database.wait("select status = 'succeeded' from procrastinate_jobs where id = %s", job)

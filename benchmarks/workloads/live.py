@@ -30,6 +30,7 @@ def measure(bench: Bench) -> Record:
         bench.drain(worker)
         seconds = time.perf_counter() - start
         cpu = bench.spent(worker).since(spent, runs=count)
+        bench.check()
         probe = mean_of(before, bench.probe())
         resident = worker.resident_mib()
     rates = {
