@@ -23,12 +23,24 @@ from cloaca_django.errors import (
     InvalidOptionType,
     InvalidReference,
     NoOpenBuilder,
+    UnknownOption,
     shown,
 )
 
 F = TypeVar("F", bound=Body)
 Reference: TypeAlias = str | Body
 
+# What users of other libraries write, where the spelling alone would lead astray.
+_MEANT = {
+    "depends_on": "dependencies",
+    "max_attempts": "retry_attempts",
+    "max_retries": "retry_attempts",
+    "name": "id",
+    "retries": "retry_attempts",
+    "retry_delay": "retry_delay_ms",
+    "retry_policy": "retry",
+    "timeout": "timeout_seconds",
+}
 _HANDLE_NAMES = ("handle", "task_handle")
 
 
@@ -57,12 +69,9 @@ class TaskScope:
             raise DuplicateTask(self.workflow, name, places)
         self.drafts[name] = draft
 
-    def id_of(self, function: Body) -> str | None:
-        """Return the id that ``function`` was declared under here; None if it was not."""
-        for name, draft in self.drafts.items():
-            if draft.task.function is function:
-                return name
-        return None
+    def ids_of(self, function: Body) -> list[str]:
+        """Return the ids that ``function`` was declared under here."""
+        return [name for name, one in self.drafts.items() if one.task.function is function]
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -131,7 +140,10 @@ class _Declaration:
             raise InvalidOptionType(
                 owner, "options", misplaced[0], rule="must be given by keyword, as in @task(id=...)"
             )
-        options.known_only(owner, unknown, known=task.__kwdefaults__ or ())
+        for option in unknown:
+            raise UnknownOption(
+                owner, option, task.__kwdefaults__ or (), meant=_MEANT.get(option, "")
+            )
         blank = Task(
             name="" if name is None else options.task_name(name),
             function=_declared_only,
@@ -242,7 +254,7 @@ def _references(owner: str, given: Any) -> tuple[Reference, ...]:
         )
     for index, reference in enumerate(given):
         if not isinstance(reference, str) and not callable(reference):
-            raise InvalidReference(owner, index, reference)
+            raise InvalidReference(owner, f"Dependency {index}", reference)
     return tuple(given)
 
 

@@ -14,7 +14,6 @@ from cloaca_django.errors import (
     InvalidOptionType,
     OptionOutOfRange,
     UnknownChoice,
-    UnknownOption,
 )
 
 MAX_NAME_LENGTH = 255
@@ -65,14 +64,6 @@ def function(owner: str, option: str, value: Any) -> Any:
     if not callable(value):
         raise InvalidOptionType(owner, option, value, rule="must be a function")
     return value
-
-
-def known_only(owner: str, given: Iterable[str], *, known: Iterable[str]) -> None:
-    """Refuse keywords that nobody reads, naming the nearest that somebody does."""
-    known = list(known)
-    for option in given:
-        if option not in known:
-            raise UnknownOption(owner, option, known)
 
 
 def task_name(name: Any) -> str:

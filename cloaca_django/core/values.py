@@ -75,14 +75,19 @@ def checked_object(value: Mapping[Any, Any]) -> dict[str, Json]:
 
 def checked_item(key: Any, value: Any) -> tuple[str, Json]:
     """Return one top-level key and its value; as ``checked``."""
-    try:
-        name = _checked_key(key)
-    except _Refused as refusal:
-        raise refusal.error("$") from None
+    name = checked_key(key)
     try:
         return name, _checked(value, 1)
     except _Refused as refusal:
         raise refusal.error(_step("$", name)) from None
+
+
+def checked_key(key: Any) -> str:
+    """Return a top-level key; as ``checked``."""
+    try:
+        return _checked_key(key)
+    except _Refused as refusal:
+        raise refusal.error("$") from None
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this module

@@ -22,22 +22,24 @@
     │   │   ├── NoOpenBuilder, BuilderClosed, TaskNotFound, DuplicateWorkflow
     │   │   ├── ConstructorFailed
     │   │   └── InvalidTaskGraph ── EmptyWorkflow, DuplicateTask, UnknownDependency,
-    │   │                           ForeignDependency, CircularDependency, UnrelatedRule
+    │   │                           ForeignDependency, AmbiguousDependency,
+    │   │                           CircularDependency, UnrelatedRule
     │   ├── WorkflowNotFound, ScheduleNotFound, RunNotFound
     │   └── IdempotencyConflict
     ├── ContextKeyNotFound (KeyError)
     ├── DatabaseUnreachable (ValueError, RuntimeError)
     ├── WaitTimeout (TimeoutError, ValueError)
-    ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced
+    ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
         ├── RunnerClosed (ValueError), HandleConsumed (ValueError)
-        └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished
+        └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
 password or a context's value.
 """
 
 from cloaca_django.errors.definitions import (
+    AmbiguousDependency,
     BuilderClosed,
     CircularDependency,
     ConflictingOptions,
@@ -67,11 +69,13 @@ from cloaca_django.errors.definitions import (
 )
 from cloaca_django.errors.execution import (
     HandleConsumed,
+    NotMigrated,
     RunNotFinished,
     RunNotFound,
     TaskCancelled,
     TaskFenced,
     UnexpectedResult,
+    WorkflowsNotImported,
 )
 from cloaca_django.errors.inputs import (
     ConfigOutOfRange,
@@ -115,6 +119,7 @@ from cloaca_django.errors.tree import (
 )
 
 __all__ = [
+    "AmbiguousDependency",
     "BuilderClosed",
     "CircularDependency",
     "CloacaError",
@@ -159,6 +164,7 @@ __all__ = [
     "MalformedContext",
     "NoOpenBuilder",
     "NotInTenant",
+    "NotMigrated",
     "OptionOutOfRange",
     "RunNotFinished",
     "RunNotFound",
@@ -177,6 +183,7 @@ __all__ = [
     "WaitTimeout",
     "WorkflowNotFound",
     "WorkflowReplaced",
+    "WorkflowsNotImported",
     "WouldDeadlock",
     "listed",
     "nearest",

@@ -59,10 +59,11 @@ class UnknownChoice(InvalidOption):
 
 
 class UnknownOption(InvalidDefinition, TypeError):
-    """A keyword that ``owner`` does not take."""
+    """A keyword that ``owner`` does not take. ``meant`` is what its users look for, if we know."""
 
-    def __init__(self, owner: str, option: str, known: Iterable[str]) -> None:
-        super().__init__(f"{owner}: unexpected argument {shown(option)}{nearest(option, known)}")
+    def __init__(self, owner: str, option: str, known: Iterable[str], *, meant: str = "") -> None:
+        hint = f"; did you mean {shown(meant)}?" if meant else nearest(option, known)
+        super().__init__(f"{owner}: unexpected argument {shown(option)}{hint}")
 
 
 class ConflictingOptions(InvalidDefinition):
@@ -76,11 +77,11 @@ class ConflictingOptions(InvalidDefinition):
 
 
 class InvalidReference(InvalidDefinition):
-    """Something in ``dependencies=`` that names no task."""
+    """Something that names no task. ``what`` is its place, such as ``Dependency 0``."""
 
-    def __init__(self, owner: str, index: int, reference: object) -> None:
+    def __init__(self, owner: str, what: str, reference: object) -> None:
         super().__init__(
-            f"{owner}: Dependency {index} must be either a string or a function object with "
+            f"{owner}: {what} must be either a string task ID or a function object with "
             f"__name__ attribute, not {shown(reference)}"
         )
 
@@ -211,6 +212,17 @@ class ForeignDependency(InvalidTaskGraph):
             f"Missing dependency: task {shown(task)} of workflow {shown(workflow)} depends on "
             f"{shown(dependency)}, which belongs to workflow {shown(owner)}; "
             "decorate the function in this block too",
+        )
+
+
+class AmbiguousDependency(InvalidTaskGraph):
+    """A dependency on a function that is several tasks of the workflow."""
+
+    def __init__(self, workflow: str, task: str, names: Sequence[str]) -> None:
+        super().__init__(
+            workflow,
+            f"Missing dependency: task {shown(task)} of workflow {shown(workflow)} depends on a "
+            f"function that is the tasks {', '.join(names)}; name the one that is meant",
         )
 
 

@@ -52,3 +52,23 @@ class TaskFenced(CloacaError):
         super().__init__(
             f"Task {task!r} belongs to another worker by now; its writes were rolled back"
         )
+
+
+class NotMigrated(InvalidState, ValueError):
+    """A configured database without our tables, or with old ones."""
+
+    def __init__(self, alias: str, missing: list[str]) -> None:
+        super().__init__(
+            f"Database {alias!r} lacks the migrations {', '.join(missing)} of cloaca_django;"
+            f" run: python manage.py migrate cloaca_django --database {alias}"
+        )
+
+
+class WorkflowsNotImported(CloacaError, ImportError):
+    """An app's ``workflows.py`` that raised. The site does not start without it."""
+
+    def __init__(self, app: str, error: BaseException) -> None:
+        super().__init__(
+            f"The workflows of app {app!r} cannot be imported ({app}.workflows):"
+            f" {type(error).__name__}: {error}"
+        )

@@ -147,11 +147,11 @@ class WorkflowNotFound(InvalidInput):
 
     def __init__(self, workflow: object, known: Iterable[str] = ()) -> None:
         known = sorted(known)
+        is_name = isinstance(workflow, str) and workflow.isprintable() and len(workflow) <= 80
         hint = nearest(workflow, known) if isinstance(workflow, str) else ""
-        name = workflow if isinstance(workflow, str) and workflow.isprintable() else shown(workflow)
         super().__init__(
-            f"Workflow not found in registry: {name[:80]}{hint}. Registered: {listed(known)}. "
-            "Is the module that defines it imported?"
+            f"Workflow not found in registry: {workflow if is_name else shown(workflow)}; import "
+            f"the module that defines it. Registered: {listed(known)}{hint}"
         )
 
 
