@@ -1,0 +1,177 @@
+"""How a runner comes to its database: settings for plain scripts, aliases for URLs, our tables."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import django
+from django.apps import apps
+from django.conf import ENVIRONMENT_VARIABLE
+from django.conf import settings as site
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from cloaca_django import clock
+from cloaca_django.dialect import advisory_lock, close_pool, urls
+from cloaca_django.dialect.urls import DatabaseUrl
+from cloaca_django.errors import DatabaseUnreachable, NotMigrated
+
+APP = "cloaca_django"
+
+_lock = threading.Lock()
+_numbers = itertools.count(1)
+_ours: dict[tuple[str, int | None], str] = {}
+_users: Counter[str] = Counter()
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database a runner works on. ``url`` is for people: it holds no password."""
+
+    alias: str
+    url: str
+    is_ours: bool
+    folder: str | None = None
+
+    def release(self) -> None:
+        """Close what the last runner on this database leaves, and remove a private one's files."""
+        if not self.is_ours:
+            return
+        with _lock:
+            _users[self.alias] -= 1
+            is_last = not _users[self.alias]
+        connections[self.alias].close()
+        if is_last:
+            close_pool(connections[self.alias])
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def prepare_site() -> None:
+    """Make Django usable in a plain script: the site's settings if it names some, else ours."""
+    if not site.configured and not os.environ.get(ENVIRONMENT_VARIABLE):
+        site.configure(
+            INSTALLED_APPS=[APP],
+            DATABASES={},
+            USE_TZ=True,
+            DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        )
+    # Not ``ready``: a workflows.py is imported while the apps become so.
+    if not apps.models_ready:
+        django.setup()
+
+
+def open_url(text: str, *, pool_size: int | None) -> Database:
+    """Return the database of a URL, with our tables in it.
+
+    A URL that names a database the site has configured uses the site's alias, which only the
+    site's own ``migrate`` changes. Raises InvalidDatabaseURL, DatabaseUnreachable, NotMigrated.
+    """
+    url = urls.parse(text)
+    prepare_site()
+    folder = None
+    shown = url.redacted
+    if url.is_memory:
+        folder = tempfile.mkdtemp(prefix="cloaca-")
+        url = url.at_file(Path(folder) / "memory.db")
+    with _lock:
+        alias = _site_alias(url)
+        is_ours = alias is None
+        if alias is None:
+            alias = _own_alias(url, pool_size, is_private=folder is not None)
+            _users[alias] += 1
+    database = Database(alias, shown, is_ours, folder)
+    try:
+        if is_ours:
+            migrate(alias)
+        else:
+            require_tables(alias)
+    except DatabaseError as error:
+        database.release()
+        raise DatabaseUnreachable(shown, _first_line(error)) from error
+    return database
+
+
+def open_alias(alias: str) -> Database:
+    """Return the database of a configured alias. Raises NotMigrated, DatabaseUnreachable."""
+    prepare_site()
+    url = alias
+    try:
+        require_tables(alias)
+    except DatabaseError as error:
+        raise DatabaseUnreachable(url, _first_line(error)) from error
+    return Database(alias, f"using={alias!r}", is_ours=False)
+
+
+def _site_alias(url: DatabaseUrl) -> str | None:
+    for alias in connections:
+        if alias not in _ours.values() and url.same_database_as(connections[alias].settings_dict):
+            return str(alias)
+    return None
+
+
+def _own_alias(url: DatabaseUrl, pool_size: int | None, *, is_private: bool) -> str:
+    """Configure an alias for a URL; two runners on one URL share it."""
+    key = (repr(url.settings(pool_size)), pool_size)
+    if not is_private and key in _ours:
+        return _ours[key]
+    alias = f"cloaca-{next(_numbers)}"
+    connections.databases[alias] = url.settings(pool_size)
+    _ours[key] = alias
+    return alias
+
+
+def unapplied(alias: str) -> list[str]:
+    """Return the names of our migrations that the database of ``alias`` lacks."""
+    executor = MigrationExecutor(connections[alias])
+    targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
+    return [migration.name for migration, _ in executor.migration_plan(targets)]
+
+
+def require_tables(alias: str) -> None:
+    """Raise NotMigrated unless all our migrations are applied."""
+    missing = unapplied(alias)
+    if missing:
+        raise NotMigrated(alias, missing)
+
+
+def migrate(alias: str) -> None:
+    """Create or change our tables, and nothing else's.
+
+    Several processes may come at once: one migrates while the others wait.
+    """
+    with advisory_lock(alias):
+        for chance in range(20):
+            try:
+                if not unapplied(alias):
+                    return
+                executor = MigrationExecutor(connections[alias])
+                targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
+                executor.migrate(targets)
+                return
+            except DatabaseError:
+                # On SQLite another process may be ahead of us; then its tables are there soon.
+                if chance == 19 or not unapplied_or_busy(alias):
+                    raise
+                clock.sleep(0.1)
+
+
+def unapplied_or_busy(alias: str) -> bool:
+    """Say whether a failed migration may be due to another process that is migrating now."""
+    connections[alias].close()
+    try:
+        unapplied(alias)
+    except DatabaseError:
+        return False
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

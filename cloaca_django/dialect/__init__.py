@@ -1,0 +1,106 @@
+"""Everything PostgreSQL and SQLite do differently, and all hand-written SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, transaction
+from django.db import utils as django_errors
+
+from cloaca_django.dialect import postgresql, sqlite
+from cloaca_django.dialect.session import Lanes, Row, Session
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = [
+    "Lanes",
+    "Session",
+    "abort_connections",
+    "advisory_lock",
+    "close_pool",
+    "is_disconnected",
+    "is_transient",
+    "open_session",
+    "site_session",
+]
+
+_SESSIONS: Mapping[str, type[Session]] = {
+    "postgresql": postgresql.PostgresSession,
+    "sqlite": sqlite.SqliteSession,
+}
+_MODULES: Mapping[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
+
+
+class DjangoTransport:
+    """The calling thread's own Django connection, inside whatever transaction it is in."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
+        self.wrapper = wrapper
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
+        with self.wrapper.cursor() as cursor:
+            cursor.execute(text, params)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        # A savepoint when the caller is in a transaction: its commit decides.
+        with transaction.atomic(using=self.wrapper.alias):
+            yield
+
+    def close(self) -> None:
+        """Leave the connection to Django."""
+
+
+def open_session(alias: str) -> Session:
+    """Open a connection of the engine's own to the database of ``alias``."""
+    wrapper = connections[alias]
+    module = _MODULES[wrapper.vendor]
+    return _SESSIONS[wrapper.vendor](module.open_transport(wrapper))
+
+
+def site_session(alias: str) -> Session:
+    """Return a session on the calling thread's Django connection."""
+    wrapper = connections[alias]
+    return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper))
+
+
+def abort_connections(alias: str, wrappers: Sequence[BaseDatabaseWrapper]) -> None:
+    """End what Django connections of other threads are doing, so that their locks are free."""
+    session = open_session(alias)
+    try:
+        for wrapper in wrappers:
+            if wrapper.vendor in _MODULES:
+                _MODULES[wrapper.vendor].abort(session, [wrapper])
+    finally:
+        session.close()
+
+
+def close_pool(wrapper: BaseDatabaseWrapper) -> None:
+    """Close an alias's pool of connections, where it has one."""
+    if hasattr(wrapper, "close_pool"):
+        wrapper.close_pool()
+
+
+@contextmanager
+def advisory_lock(alias: str) -> Iterator[None]:
+    """Keep other processes that ask for the same lock out, where the database can."""
+    wrapper = connections[alias]
+    with _MODULES[wrapper.vendor].advisory_lock(wrapper):
+        yield
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the same work may succeed later."""
+    if isinstance(error, django_errors.OperationalError | django_errors.InterfaceError):
+        return True
+    return postgresql.is_transient(error) or sqlite.is_transient(error)
+
+
+def is_disconnected(error: BaseException) -> bool:
+    """Say whether the connection is gone; whatever it was committing has an unknown outcome."""
+    return postgresql.is_disconnected(error) or sqlite.is_disconnected(error)

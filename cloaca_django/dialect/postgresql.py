@@ -1,0 +1,233 @@
+"""PostgreSQL: row locks that skip, one statement to lock and settle, NOTIFY as a hint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import psycopg
+
+from cloaca_django.dialect import rows, sql, sql_workers
+from cloaca_django.dialect.session import Lanes, Row, Session
+from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+CHANNEL = "cloaca"
+
+
+class PostgresFragments:
+    """How PostgreSQL spells what ``sql`` leaves open."""
+
+    clock = "coalesce(%(now)s::timestamptz, clock_timestamp())"
+    uuid = "::uuid"
+    float = "::float8"
+    # NO KEY UPDATE: a plain FOR UPDATE also blocks the foreign-key checks of attempts and logs.
+    lock = "FOR NO KEY UPDATE"
+    lock_or_skip = "FOR NO KEY UPDATE SKIP LOCKED"
+    share_or_skip = "FOR SHARE SKIP LOCKED"
+    task_lock_or_skip = "FOR NO KEY UPDATE SKIP LOCKED"
+
+    def later(self, seconds: str) -> str:
+        return f"({self.clock} + make_interval(secs => {seconds}))"
+
+    def later_than(self, moment: str, seconds: str) -> str:
+        return f"(coalesce({moment}, {self.clock}) + make_interval(secs => {seconds}))"
+
+    def seconds_until(self, moment: str) -> str:
+        return f"extract(epoch FROM {moment} - {self.clock})"
+
+    def seconds_between(self, start: str, end: str) -> str:
+        return f"extract(epoch FROM {end} - {start})"
+
+    def source(self, columns: str) -> str:
+        picked = ", ".join(
+            f"(e.x->>{at})::{kind} AS o_{name}"
+            for at, (name, kind) in enumerate(pair.split() for pair in columns.split(", "))
+        )
+        return (
+            f"(SELECT {picked}, e.n AS o_order"
+            " FROM jsonb_array_elements(%(rows)s::jsonb) WITH ORDINALITY AS e(x, n)) AS o"
+        )
+
+    def returning(self, columns: str) -> str:
+        return columns
+
+    def tasks_as_json(self, columns: tuple[str, ...]) -> str:
+        values = ", ".join(f"t.{column}" for column in columns)
+        return (
+            f"SELECT json_agg(json_build_array({values}) ORDER BY t.position)::text"
+            " FROM cloaca_task t WHERE t.run_id = r.id"
+        )
+
+
+FRAGMENTS = PostgresFragments()
+
+
+def settle_statement(d: PostgresFragments, *, wait: bool) -> str:
+    """Lock runs and write outcomes in one round trip; the first column tells the rows apart."""
+    paused = workflow_is_paused("r.workflow_name")
+    return f"""
+        WITH o AS MATERIALIZED (SELECT * FROM {d.source(sql.OUTCOME_COLUMNS)}),
+        locked AS MATERIALIZED (
+            SELECT r.id, r.status, r.revision, r.paused_at IS NOT NULL OR {paused} AS paused
+            FROM cloaca_run r WHERE r.id IN (SELECT o_run FROM o)
+            ORDER BY r.id {d.lock if wait else d.lock_or_skip}),
+        written AS (
+            UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused="l.paused")}
+            FROM o JOIN locked l ON l.id = o.o_run
+            WHERE t.id = o_id AND t.status = {RUNNING} AND t.claim_token = o_token
+              AND l.status NOT IN {RUN_ENDED}
+            RETURNING t.id)
+        SELECT NULL::bigint, id, status, revision, paused FROM locked
+        UNION ALL SELECT id, NULL, NULL, NULL, NULL FROM written"""
+
+
+def claim_statement(d: PostgresFragments) -> str:
+    """Claim by lane: a loose walk over the ready index finds the lanes, so a backlog that this
+    worker has no code for costs one entry, not all of them.
+    """
+    first = f"SELECT t.queue, t.workflow_name FROM cloaca_task t WHERE t.status = {READY}"
+    return f"""
+        WITH RECURSIVE lane(queue, workflow_name) AS (
+            ({first} AND t.id >= %(low)s ORDER BY t.queue, t.workflow_name LIMIT 1)
+            UNION ALL
+            SELECT n.queue, n.workflow_name FROM lane l CROSS JOIN LATERAL (
+                {first} AND t.id >= %(low)s
+                  AND (t.queue, t.workflow_name) > (l.queue, l.workflow_name)
+                ORDER BY t.queue, t.workflow_name LIMIT 1) n),
+        candidate AS MATERIALIZED (
+            SELECT c.id FROM lane l CROSS JOIN LATERAL (
+                SELECT t.id, t.priority FROM cloaca_task t
+                WHERE t.status = {READY} AND t.queue = l.queue
+                  AND t.workflow_name = l.workflow_name AND t.id >= %(low)s
+                  AND (t.workflow_name || '/' || t.name) <> ALL(%(refused)s::text[])
+                ORDER BY t.priority DESC, t.id LIMIT %(room)s
+                {d.task_lock_or_skip}) c
+            WHERE l.queue = ANY(%(queues)s::text[])
+              AND l.workflow_name = ANY(%(workflows)s::text[])
+              AND NOT {workflow_is_paused("l.workflow_name")}
+            ORDER BY c.priority DESC, c.id LIMIT %(room)s)
+        UPDATE cloaca_task AS t SET {sql_workers.claim_assignments(d)}
+        FROM candidate c WHERE t.id = c.id RETURNING {sql_workers.CLAIMED}"""
+
+
+class PostgresSession(Session):
+    """The engine's statements on PostgreSQL."""
+
+    fragments = FRAGMENTS
+
+    def settle(
+        self, outcomes: Sequence[rows.TaskOutcome], *, wait: bool = False
+    ) -> tuple[dict[UUID, rows.LockedRun], set[int]]:
+        batch = (
+            (o.task_id, o.run_id, o.token, o.status, o.changes, o.error_message,
+             o.delay_seconds, int(o.next_attempt))
+            for o in outcomes
+        )  # fmt: skip
+        locked, written = {}, set()
+        for task, *run in self.run(settle_statement, batch, wait=wait):
+            if task is None:
+                locked[run[0]] = self._locked(tuple(run))
+            else:
+                written.add(task)
+        return locked, written
+
+    def claim(
+        self, *, token: UUID, worker: UUID, room: int, low: int, lanes: Lanes
+    ) -> list[rows.Claim]:
+        found = self.run(
+            claim_statement,
+            token=token, worker=worker, room=room, low=low, queues=list(lanes.queues),
+            workflows=list(lanes.workflows), refused=list(lanes.refused),
+        )  # fmt: skip
+        return [self._claim(row) for row in found]
+
+    def announce(self, schema: str) -> None:
+        self.transport.execute(
+            "SELECT pg_notify(%(channel)s, %(schema)s)", {"channel": CHANNEL, "schema": schema}
+        )
+
+    def clock(self) -> datetime:
+        value: datetime = self.run(lambda d: f"SELECT {d.clock}")[0][0]
+        return value
+
+
+def connect(params: Mapping[str, Any]) -> psycopg.Connection:
+    """Connect for the engine itself, with Django's parameters less what is the site's affair."""
+    skipped = {"cursor_factory", "prepare_threshold", "pool", "context"}
+    wanted = {k: v for k, v in params.items() if k not in skipped}
+    wanted.setdefault("connect_timeout", 10)
+    return psycopg.connect(**wanted, autocommit=True, prepare_threshold=2)
+
+
+def abort(session: Session, wrappers: Sequence[BaseDatabaseWrapper]) -> None:
+    """End the backends behind Django connections of another thread."""
+    pids = [w.connection.info.backend_pid for w in wrappers if w.connection is not None]
+    for pid in pids:
+        session.transport.execute("SELECT pg_terminate_backend(%(pid)s)", {"pid": pid})
+
+
+@contextmanager
+def advisory_lock(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+    """Hold a session lock on a connection of its own; it ends with the connection."""
+    with wrapper.wrap_database_errors, connect(wrapper.get_connection_params()) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext('cloaca_django.migrate'))")
+        yield
+
+
+class PostgresTransport:
+    """A connection of the engine's own.
+
+    Every engine statement is served by an index, and a prepared plan outlives the small tables it
+    was made for: so the planner is told not to scan, hash or merge whole tables.
+    """
+
+    SETTINGS = (
+        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+        " SET TIME ZONE 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '5s';"
+        " SET idle_in_transaction_session_timeout = '60s'; SET jit = off"
+    )
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.connection = connect(params)
+        self.connection.execute(self.SETTINGS, prepare=False)
+        self._cursor = self.connection.cursor()
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
+        cursor = self._cursor.execute(text, params)
+        return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        with self.connection.transaction():
+            if not durable:
+                self._cursor.execute("SET LOCAL synchronous_commit = off")
+            yield
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def open_transport(wrapper: BaseDatabaseWrapper) -> PostgresTransport:
+    """Connect as the alias of ``wrapper`` does."""
+    return PostgresTransport(wrapper.get_connection_params())
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether trying again may succeed: the server went away, or two writers collided."""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def is_disconnected(error: BaseException) -> bool:
+    """Say whether the connection is gone, so that the outcome of a COMMIT is unknown."""
+    if isinstance(error, psycopg.InterfaceError):
+        return True
+    # Without a server's error code the connection broke; class 57P and 08 are shutdowns.
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate[:3] in {"57P", "080"}
+    )

@@ -1,0 +1,231 @@
+"""A connection as the engine uses it: named set-based statements, and transactions.
+
+A session speaks through the caller's Django connection (``enqueue``, atomic tasks, EAGER) or
+through a connection of the engine's own (the turn, heartbeats, operations). The statements are
+the same. ``now`` stands in for the database's clock in tests; production leaves it None.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import astuple
+from datetime import datetime
+from functools import cache
+from typing import Any, Protocol
+from uuid import UUID
+
+from cloaca_django.core.progress import RunRow
+from cloaca_django.dialect import rows, sql, sql_workers
+from cloaca_django.dialect.sql import Fragments
+
+Row = tuple[Any, ...]
+Builder = Callable[[Any], str]
+
+
+class Transport(Protocol):
+    """One database connection."""
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]: ...
+
+    def transaction(self, *, durable: bool) -> AbstractContextManager[None]: ...
+
+    def close(self) -> None: ...
+
+
+@cache
+def _text(builder: Builder, fragments: Fragments, options: tuple[tuple[str, Any], ...]) -> str:
+    return builder(fragments, **dict(options))
+
+
+class Session:
+    """The statements of submit, claim, settle and result, on one connection."""
+
+    fragments: Fragments
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.now: datetime | None = None
+
+    # -- plumbing that the two databases share
+
+    def run(
+        self, builder: Builder, batch: Iterable[Sequence[Any]] | None = None, /, **params: Any
+    ) -> list[Row]:
+        """Run the statement ``builder`` makes; ``batch`` becomes its ``rows``."""
+        options = tuple((k, params.pop(k)) for k in ("wait", "only") if k in params)
+        text = _text(builder, self.fragments, options)
+        if batch is not None:
+            params["rows"] = json.dumps(
+                list(batch), ensure_ascii=False, separators=(",", ":"), default=self.to_json
+            )
+        params["now"] = self.moment(self.now)
+        return self.transport.execute(text, params)
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Run the block in one transaction; not ``durable`` lets the commit reach disk later."""
+        with self.transport.transaction(durable=durable):
+            yield
+
+    def close(self) -> None:
+        """Close the connection if it is the engine's own."""
+        self.transport.close()
+
+    def to_json(self, value: object) -> str:
+        """Return how a UUID or a moment travels inside a batch."""
+        if isinstance(value, UUID):
+            return self.key(value)
+        if isinstance(value, datetime):
+            return str(self.moment(value))
+        raise TypeError(f"{type(value).__name__} does not travel in a batch")
+
+    def key(self, value: UUID) -> str:
+        """Return a UUID as this database stores it."""
+        return str(value)
+
+    def uuid(self, value: Any) -> UUID:
+        """Return a stored UUID."""
+        return value if isinstance(value, UUID) else UUID(value)
+
+    def moment(self, value: datetime | None) -> str | None:
+        """Return a moment as this database reads it."""
+        return None if value is None else value.isoformat()
+
+    # -- submit
+
+    def insert_runs(self, runs: Iterable[rows.NewRun]) -> set[UUID]:
+        """Insert runs; returns the ids that were new."""
+        found = self.run(sql.insert_runs, (astuple(run) for run in runs))
+        return {self.uuid(row[0]) for row in found}
+
+    def insert_tasks(
+        self, tasks: Iterable[rows.NewTask], worker: UUID | None = None
+    ) -> list[rows.InsertedTask]:
+        """Insert tasks; those with a token start as Running, owned by ``worker``."""
+        owner = None if worker is None else self.key(worker)
+        found = self.run(sql.insert_tasks, (astuple(task) for task in tasks), worker=owner)
+        return [rows.InsertedTask(id, self.uuid(run), at, status) for id, run, at, status in found]
+
+    def run_for_key(self, key: str) -> Row | None:
+        """Read ``(id, workflow_name, context)`` of the run that holds an idempotency key."""
+        found = self.transport.execute(
+            "SELECT id, workflow_name, context FROM cloaca_run WHERE idempotency_key = %(key)s",
+            {"key": key},
+        )
+        return (self.uuid(found[0][0]), *found[0][1:]) if found else None
+
+    # -- settle
+
+    def settle(
+        self, outcomes: Sequence[rows.TaskOutcome], *, wait: bool = False
+    ) -> tuple[dict[UUID, rows.LockedRun], set[int]]:
+        """Lock the outcomes' runs, then write the outcomes whose claim still holds.
+
+        Returns the runs that could be locked and the tasks that were written. Without ``wait`` a
+        run that somebody else holds is left out, and so are its outcomes.
+        """
+        raise NotImplementedError
+
+    def lock_runs(self, ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, rows.LockedRun]:
+        """Lock runs by id order."""
+        found = self.run(sql.lock_runs, ((id,) for id in ids), wait=wait)
+        return {run.id: run for run in map(self._locked, found)}
+
+    def _locked(self, row: Row) -> rows.LockedRun:
+        return rows.LockedRun(self.uuid(row[0]), row[1], self.uuid(row[2]), bool(row[3]))
+
+    def move_tasks(self, moves: Iterable[rows.TaskMove], worker: UUID | None) -> None:
+        """Write moves of unclaimed tasks."""
+        owner = None if worker is None else self.key(worker)
+        batch = ((m.task_id, m.status, m.token, m.reason) for m in moves)
+        self.run(sql.move_tasks, batch, worker=owner)
+
+    def move_runs(self, moves: Iterable[rows.RunMove]) -> dict[UUID, rows.RunTimes]:
+        """Write runs' statuses; returns their times."""
+        found = self.run(sql.move_runs, (astuple(move) for move in moves))
+        return {self.uuid(row[0]): self.times(row[1:]) for row in found}
+
+    def times(self, row: Row) -> rows.RunTimes:
+        """Return stored moments as aware ones."""
+        return rows.RunTimes(*row)
+
+    def load_runs(self, ids: Collection[UUID]) -> list[RunRow]:
+        """Read runs with their tasks."""
+        found = self.run(sql.load_runs, ((id,) for id in ids))
+        return [
+            RunRow(
+                self.uuid(row[0]), row[1], row[2], self.uuid(row[3]), *row[4:8], json.loads(row[8])
+            )
+            for row in found
+        ]
+
+    def insert_attempts(self, attempts: Iterable[rows.Attempt], worker: UUID | None) -> None:
+        """Keep attempts that did not succeed."""
+        owner = None if worker is None else self.key(worker)
+        self.run(sql.insert_attempts, (astuple(attempt) for attempt in attempts), worker=owner)
+
+    def insert_logs(self, logs: Iterable[tuple[int, int, str]]) -> None:
+        """Keep ``(task id, attempt, text)`` triples."""
+        self.run(sql.insert_logs, logs)
+
+    # -- claim
+
+    def claim(
+        self, *, token: UUID, worker: UUID, room: int, low: int, lanes: Lanes
+    ) -> list[rows.Claim]:
+        """Claim up to ``room`` ready tasks with ids from ``low`` up, most urgent first."""
+        raise NotImplementedError
+
+    def claim_own(
+        self, ids: Collection[UUID], *, token: UUID, worker: UUID, room: int
+    ) -> list[rows.Claim]:
+        """Claim ready tasks of the given runs only."""
+        batch = ((id,) for id in ids)
+        found = self.run(sql_workers.claim_own, batch, token=token, worker=worker, room=room)
+        return [self._claim(row) for row in found]
+
+    def _claim(self, row: Row) -> rows.Claim:
+        id, run, position, attempt, revision = row
+        return rows.Claim(id, self.uuid(run), position, attempt, self.uuid(revision))
+
+    def look(self) -> rows.Look:
+        """Ask what waits."""
+        ready, waiting, due, deadline = self.run(sql.look)[0]
+        return rows.Look(
+            bool(ready),
+            bool(waiting),
+            None if due is None else float(due),
+            None if deadline is None else float(deadline),
+        )
+
+    def has_changed(self) -> bool:
+        """Return whether another connection committed since the last call, if that can be told."""
+        return True
+
+    def positions(self, task_ids: Iterable[int]) -> dict[int, int]:
+        """Read the positions of tasks in their graphs."""
+        found = self.run(sql.positions, ((id,) for id in task_ids))
+        return {id: position for id, position in found}
+
+    def announce(self, schema: str) -> None:
+        """Tell idle workers elsewhere, at commit, that there is something to claim."""
+
+    # -- what else a session may ask
+
+    def ids(self, builder: Builder, batch: Any = None, /, **params: Any) -> list[UUID]:
+        """Run a statement that returns one column of UUIDs."""
+        return [self.uuid(row[0]) for row in self.run(builder, batch, **params)]
+
+    def clock(self) -> datetime:
+        """Return the database's time, aware UTC."""
+        raise NotImplementedError
+
+
+class Lanes(Protocol):
+    """What a worker takes: queues, workflows, and tasks of those it has no code for."""
+
+    queues: Sequence[str]
+    workflows: Sequence[str]
+    refused: Sequence[str]

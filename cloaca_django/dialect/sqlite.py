@@ -1,0 +1,271 @@
+"""SQLite: one writer at a time replaces the row locks; the WAL file's size is the hint."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from cloaca_django.dialect import rows, sql, sql_workers
+from cloaca_django.dialect.session import Lanes, Row, Session
+from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+_FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
+
+
+class SqliteFragments:
+    """How SQLite spells what ``sql`` leaves open. Moments are text in UTC, as Django writes them."""
+
+    clock = f"strftime({_FORMAT}, coalesce(%(now)s, 'now'))"
+    uuid = ""
+    float = ""
+    lock = lock_or_skip = share_or_skip = task_lock_or_skip = ""
+
+    def later(self, seconds: str) -> str:
+        return f"strftime({_FORMAT}, coalesce(%(now)s, 'now'), ({seconds}) || ' seconds')"
+
+    def later_than(self, moment: str, seconds: str) -> str:
+        start = f"coalesce({moment}, %(now)s, 'now')"
+        return f"strftime({_FORMAT}, {start}, ({seconds}) || ' seconds')"
+
+    def seconds_until(self, moment: str) -> str:
+        return f"(julianday({moment}) - julianday({self.clock})) * 86400.0"
+
+    def seconds_between(self, start: str, end: str) -> str:
+        return f"(julianday({end}) - julianday({start})) * 86400.0"
+
+    def source(self, columns: str) -> str:
+        picked = ", ".join(
+            f"json_extract(e.value, '$[{at}]') AS o_{pair.split()[0]}"
+            for at, pair in enumerate(columns.split(", "))
+        )
+        return f"(SELECT {picked}, e.key AS o_order FROM json_each(%(rows)s) AS e) AS o"
+
+    def returning(self, columns: str) -> str:
+        # RETURNING does not know the alias of the table (SQLite 3.40), only its name.
+        if "SELECT" in columns:
+            return columns.replace("t.run_id)", "cloaca_task.run_id)").replace("t.", "")
+        return re.sub(r"\b[rt]\.", "", columns)
+
+    def tasks_as_json(self, columns: tuple[str, ...]) -> str:
+        values = ", ".join(f"t.{column}" for column in columns)
+        return (
+            f"SELECT json_group_array(json_array({values})) FROM (SELECT * FROM cloaca_task"
+            " WHERE run_id = r.id ORDER BY position) AS t"
+        )
+
+
+FRAGMENTS = SqliteFragments()
+
+
+def write_outcomes(d: SqliteFragments) -> str:
+    """Write the outcomes whose claim still holds."""
+    paused = (
+        "EXISTS (SELECT 1 FROM cloaca_run r WHERE r.id = o_run"
+        f" AND (r.paused_at IS NOT NULL OR {workflow_is_paused('r.workflow_name')}))"
+    )
+    return f"""
+        UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused=paused)}
+        FROM {d.source(sql.OUTCOME_COLUMNS)}
+        WHERE t.id = o_id AND t.status = {RUNNING} AND t.claim_token = o_token
+          AND NOT EXISTS (SELECT 1 FROM cloaca_run r
+                          WHERE r.id = o_run AND r.status IN {RUN_ENDED})
+        RETURNING id"""
+
+
+def find_lanes(d: SqliteFragments) -> str:
+    """Walk the ready index from lane to lane."""
+    first = f"FROM cloaca_task t WHERE t.status = {READY} AND t.id >= %(low)s"
+    after = (
+        f"{first} AND (t.queue, t.workflow_name) > (l.queue, l.workflow_name)"
+        " ORDER BY t.queue, t.workflow_name LIMIT 1"
+    )
+    return f"""
+        WITH RECURSIVE lane(queue, workflow_name) AS (
+            SELECT * FROM (SELECT t.queue, t.workflow_name {first}
+                           ORDER BY t.queue, t.workflow_name LIMIT 1)
+            UNION ALL
+            SELECT (SELECT t.queue {after}), (SELECT t.workflow_name {after})
+            FROM lane l WHERE l.queue IS NOT NULL)
+        SELECT queue, workflow_name FROM lane
+        WHERE queue IS NOT NULL AND NOT {workflow_is_paused("workflow_name")}"""
+
+
+@cache
+def choose_statement(lanes: int) -> str:
+    """Choose the best tasks of ``lanes`` lanes."""
+    parts = " UNION ALL ".join(
+        f"""SELECT * FROM (SELECT t.id, t.priority FROM cloaca_task t
+            WHERE t.status = {READY} AND t.queue = %(queue{at})s
+              AND t.workflow_name = %(workflow{at})s AND t.id >= %(low)s
+              AND t.workflow_name || '/' || t.name NOT IN
+                  (SELECT value FROM json_each(%(refused)s))
+            ORDER BY t.priority DESC, t.id LIMIT %(room)s)"""
+        for at in range(lanes)
+    )
+    return f"SELECT id FROM ({parts}) ORDER BY priority DESC, id LIMIT %(room)s"
+
+
+def claim_chosen(d: SqliteFragments) -> str:
+    """Claim the chosen tasks; the write transaction keeps every other claimer out."""
+    return f"""
+        UPDATE cloaca_task SET {sql_workers.claim_assignments(d)}
+        WHERE id IN (SELECT o_id FROM {d.source("id bigint")}) AND status = {READY}
+        RETURNING {d.returning(sql_workers.CLAIMED)}"""
+
+
+MAX_LANES = 200  # a compound SELECT has at most 500 parts
+
+
+class SqliteSession(Session):
+    """The engine's statements on SQLite."""
+
+    fragments = FRAGMENTS
+    _seen_version: int | None = None
+
+    def key(self, value: UUID) -> str:
+        return value.hex
+
+    def moment(self, value: datetime | None) -> str | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+    def run(self, builder: Any, batch: Any = None, /, **params: Any) -> list[Row]:
+        for name, value in params.items():
+            if isinstance(value, UUID):
+                params[name] = value.hex
+        return super().run(builder, batch, **params)
+
+    def settle(
+        self, outcomes: Sequence[rows.TaskOutcome], *, wait: bool = False
+    ) -> tuple[dict[UUID, rows.LockedRun], set[int]]:
+        locked = self.lock_runs({outcome.run_id for outcome in outcomes}, wait=wait)
+        batch = (
+            (o.task_id, o.run_id, o.token, o.status, o.changes, o.error_message,
+             round(o.delay_seconds, 3), int(o.next_attempt))
+            for o in outcomes
+        )  # fmt: skip
+        return locked, {row[0] for row in self.run(write_outcomes, batch)}
+
+    def claim(
+        self, *, token: UUID, worker: UUID, room: int, low: int, lanes: Lanes
+    ) -> list[rows.Claim]:
+        queues, workflows = frozenset(lanes.queues), frozenset(lanes.workflows)
+        found = [
+            lane for lane in self.run(find_lanes, low=low)
+            if lane[0] in queues and lane[1] in workflows
+        ][:MAX_LANES]  # fmt: skip
+        if not found:
+            return []
+        params: dict[str, Any] = {"low": low, "room": room, "refused": _json(lanes.refused)}
+        for at, (queue, workflow) in enumerate(found):
+            params[f"queue{at}"], params[f"workflow{at}"] = queue, workflow
+        chosen = self.transport.execute(choose_statement(len(found)), params)
+        claimed = self.run(claim_chosen, chosen, token=token, worker=worker)
+        return [self._claim(row) for row in claimed]
+
+    def times(self, row: Row) -> rows.RunTimes:
+        created, started, finished = map(_moment, row)
+        assert created is not None
+        return rows.RunTimes(created, started, finished)
+
+    def has_changed(self) -> bool:
+        version = self.transport.execute("PRAGMA data_version", {})[0][0]
+        changed = version != self._seen_version
+        self._seen_version = version
+        return bool(changed)
+
+    def clock(self) -> datetime:
+        text = self.run(lambda d: f"SELECT {d.clock}")[0][0]
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _moment(value: str | datetime | None) -> datetime | None:
+    # Django's connections parse declared moments; ours read the text.
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return None if found is None else found.replace(tzinfo=UTC)
+
+
+def _json(values: Sequence[str]) -> str:
+    import json
+
+    return json.dumps(list(values))
+
+
+@cache
+def _native(text: str) -> str:
+    return re.sub(r"%\((\w+)\)s", r":\1", text).replace("%%", "%")
+
+
+class SqliteTransport:
+    """A connection of the engine's own: WAL, IMMEDIATE and a busy timeout, whatever the site's."""
+
+    def __init__(self, params: Mapping[str, Any], *, synchronous: str = "FULL") -> None:
+        wanted = {k: v for k, v in params.items() if k in {"database", "uri"}}
+        self.connection = sqlite3.connect(
+            **wanted, isolation_level=None, timeout=30.0, check_same_thread=False,
+            cached_statements=256,
+        )  # fmt: skip
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute(f"PRAGMA synchronous = {synchronous}")
+        self.connection.execute("PRAGMA foreign_keys = ON")
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
+        return self.connection.execute(_native(text), params).fetchall()
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            # The error may have ended the transaction already (disk full, I/O error).
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+        try:
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def open_transport(wrapper: BaseDatabaseWrapper) -> SqliteTransport:
+    """Connect to the file of the alias of ``wrapper``."""
+    return SqliteTransport(wrapper.get_connection_params())
+
+
+@contextmanager
+def advisory_lock(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+    """SQLite has none; a migration is one IMMEDIATE transaction, and the loser looks again."""
+    yield
+
+
+def abort(session: Session, wrappers: Sequence[BaseDatabaseWrapper]) -> None:
+    """Interrupt the statements of Django connections of another thread."""
+    for wrapper in wrappers:
+        if wrapper.connection is not None:
+            wrapper.connection.interrupt()
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether trying again may succeed: the file was busy, or the disk was full."""
+    return isinstance(error, sqlite3.OperationalError)
+
+
+def is_disconnected(error: BaseException) -> bool:
+    """A file does not disconnect; a COMMIT that failed was rolled back."""
+    return isinstance(error, sqlite3.ProgrammingError)

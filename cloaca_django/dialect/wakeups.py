@@ -1,0 +1,109 @@
+"""Hints that another process wrote something: LISTEN on PostgreSQL, the WAL file on SQLite.
+
+A hint may come late, twice or never; polling stays correct without any.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psycopg
+from django.db import connections
+
+from cloaca_django.conf import settings
+from cloaca_django.dialect.postgresql import CHANNEL, connect
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger("cloaca_django.worker")
+
+WAL_SECONDS = 0.02
+
+
+class Watcher:
+    """A thread that calls ``wake`` on every hint, until closed."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._watch, name="cloaca-wakeups", daemon=True)
+
+    def start(self) -> None:
+        """Start watching."""
+        self.thread.start()
+
+    def close(self) -> None:
+        """Stop watching and wait for the thread."""
+        self.stopping.set()
+        if self.thread.is_alive():
+            self.thread.join(5.0)
+
+    def _watch(self) -> None:
+        raise NotImplementedError
+
+
+class ListenWatcher(Watcher):
+    """LISTEN on a connection of its own, which sends nothing while it waits."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None]) -> None:
+        super().__init__(wake)
+        self._params = wrapper.get_connection_params()
+
+    def _watch(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                with connect(self._params) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    self.wake()  # whatever was announced while nobody listened
+                    self._listen(connection)
+            except psycopg.Error:
+                # Polling goes on meanwhile.
+                logger.info("listening failed; trying again", exc_info=True)
+                self.stopping.wait(1.0)
+
+    def _listen(self, connection: psycopg.Connection) -> None:
+        while not self.stopping.is_set():
+            for _ in connection.notifies(timeout=0.5):
+                self.wake()
+
+
+class WalWatcher(Watcher):
+    """Look at the WAL file's size and time; no statement is sent."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None]) -> None:
+        super().__init__(wake)
+        self._path = f"{wrapper.settings_dict['NAME']}-wal"
+
+    def _watch(self) -> None:
+        seen = self._stamp()
+        while not self.stopping.wait(WAL_SECONDS):
+            now = self._stamp()
+            if now != seen:
+                seen = now
+                self.wake()
+
+    def _stamp(self) -> tuple[int, int]:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return (0, 0)  # nothing was written yet
+        return (found.st_mtime_ns, found.st_size)
+
+
+def open_watcher(alias: str, wake: Callable[[], None]) -> Watcher | None:
+    """Start watching the database of ``alias``; None when only polling is left."""
+    wrapper = connections[alias]
+    watcher: Watcher
+    if wrapper.vendor == "sqlite":
+        watcher = WalWatcher(wrapper, wake)
+    elif settings.NOTIFY:
+        watcher = ListenWatcher(wrapper, wake)
+    else:
+        return None
+    watcher.start()
+    return watcher

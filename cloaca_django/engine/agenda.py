@@ -1,0 +1,97 @@
+"""What a turn knows of the work that waits in the database, and when it must look again.
+
+Moments are on this process's monotonic clock; what is due was asked of the database's.
+"""
+
+from __future__ import annotations
+
+from cloaca_django import clock
+from cloaca_django.dialect.rows import Look
+
+NEVER = float("inf")
+PREFETCH_SECONDS = 0.03
+MAX_PREFETCH = 256
+
+
+class Agenda:
+    """Hints and next moments of one turn. A wake-up is remembered until a look answers it."""
+
+    def __init__(self, poll_seconds: float) -> None:
+        self.poll_seconds = poll_seconds
+        self.may_be_ready = True
+        self.may_be_waiting = True
+        self.is_hinted = False
+        self.next_look = 0.0
+        self.next_due = NEVER
+        self.next_deadline = NEVER
+
+    def wake(self) -> None:
+        """Claim and look at the next turn: somebody said that there is work."""
+        self.may_be_ready = True
+        self.next_look = 0.0
+
+    def look_soon(self) -> None:
+        """Look at the next turn."""
+        self.next_look = 0.0
+
+    def take_look(self, found: Look) -> None:
+        """Take over what a look found."""
+        now = clock.monotonic()
+        self.next_look = now + self.poll_seconds
+        self.next_due = _after(now, found.seconds_to_due)
+        self.next_deadline = _after(now, found.seconds_to_deadline)
+        self.may_be_ready = self.may_be_ready or found.has_ready
+        self.may_be_waiting = found.has_waiting
+
+    def expect_due(self, seconds: float) -> None:
+        """Note that a task will be due in ``seconds``."""
+        self.next_due = min(self.next_due, clock.monotonic() + seconds)
+
+    def is_look_due(self) -> bool:
+        """Say whether it is time to look."""
+        return clock.monotonic() >= self.next_look
+
+    def is_something_due(self) -> bool:
+        """Say whether a retry, a delayed start or a deadline is due."""
+        return clock.monotonic() >= min(self.next_due, self.next_deadline)
+
+    @property
+    def next_moment(self) -> float:
+        """Return when this turn has something to do though nothing is posted."""
+        return min(self.next_look, self.next_due, self.next_deadline)
+
+
+class Pace:
+    """How long tasks take, and so how many to claim ahead of the slots.
+
+    Short tasks would wait a whole commit for each claim; long ones must not be hoarded.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._seconds: float | None = None
+        self._ended = 0
+
+    def note(self, seconds: float | None) -> None:
+        """Take in how long a task ran."""
+        self._ended += 1
+        if seconds is not None:
+            known = self._seconds
+            self._seconds = seconds if known is None else 0.8 * known + 0.2 * seconds
+
+    def prefetch(self) -> int:
+        """Return how many tasks the slots run through in ``PREFETCH_SECONDS``."""
+        if self._seconds is None or self._seconds > PREFETCH_SECONDS:
+            return 0
+        return min(MAX_PREFETCH, int(self._slots * PREFETCH_SECONDS / max(self._seconds, 1e-6)))
+
+    def has_stalled(self) -> bool:
+        """Say whether no task ended since the last call; then nothing is claimed ahead for now."""
+        stalled, self._ended = self._ended == 0, 0
+        if stalled:
+            self._seconds = None
+        return stalled
+
+
+def _after(now: float, seconds: float | None) -> float:
+    return NEVER if seconds is None else now + max(0.0, seconds)

@@ -1,0 +1,65 @@
+"""Which task this thread runs, and the capture of what it logs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from cloaca_django.conf import settings
+
+if TYPE_CHECKING:
+    from cloaca_django.engine.execution import Job
+
+current_job: ContextVar[Job | None] = ContextVar("cloaca_job", default=None)
+
+_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def storable(text: str, limit: int) -> str:
+    """Return ``text`` as both databases store it: no NUL, no lone surrogates, bounded length."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\N{SYMBOL FOR NULL}")
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= limit else text[: limit - 16] + "\n[... cut here]"
+
+
+class CaptureHandler(logging.Handler):
+    """Copies log records of task code into the task's own log, up to the limit."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        job = current_job.get()
+        if job is None:
+            return
+        try:
+            line = _FORMAT.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        if job.log_size < settings.LOG_CAPTURE_BYTES:
+            job.log_lines.append(line)
+            job.log_size += len(line) + 1
+
+
+_users = 0
+_lock = threading.Lock()
+_handler = CaptureHandler()
+
+
+def install() -> None:
+    """Start capturing; pairs with ``remove``."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1 and settings.LOG_CAPTURE:
+            logging.getLogger().addHandler(_handler)
+
+
+def remove() -> None:
+    """Stop capturing when the last worker of this process stops."""
+    global _users
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            logging.getLogger().removeHandler(_handler)

@@ -1,0 +1,251 @@
+"""Stage 3, run: user code, outside every engine transaction. Its end becomes an ``Outcome``."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import traceback as tracebacks
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import connections, reset_queries
+
+from cloaca_django import clock
+from cloaca_django.conf import settings
+from cloaca_django.core.context import Context, encode_writes
+from cloaca_django.core.merge import Write, diff
+from cloaca_django.core.states import AttemptOutcome, TaskStatus
+from cloaca_django.core.task import Policy, Task
+from cloaca_django.engine.capture import current_job, storable
+from cloaca_django.engine.claiming import Assignment
+from cloaca_django.engine.settlement import Failure, Outcome, Settled
+from cloaca_django.errors import ContextTooLarge, UnexpectedResult
+
+logger = logging.getLogger("cloaca_django.task")
+
+MESSAGE_LIMIT = 4_000
+TRACEBACK_LIMIT = 32_000
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One claimed task on its way through an executor."""
+
+    task_id: int
+    run_id: UUID
+    position: int
+    token: UUID
+    attempt: int
+    workflow_name: str
+    task: Task
+    policy: Policy
+    seen: dict[str, object]
+    started: float | None = None
+    thread_id: int | None = None
+    # Set when nobody waits for this job's outcome any more: timed out, cancelled or fenced.
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    is_over: bool = False
+    is_parked: bool = False
+    settled: Settled | None = None
+    # Who runs this job; set for tasks that may start runs and wait for them.
+    host: Any = None
+    children: int = 0
+    waits_for: UUID | None = None
+    log_lines: list[str] = field(default_factory=list)
+    log_size: int = 0
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long the body has run."""
+        return None if self.started is None else clock.monotonic() - self.started
+
+    def outcome(self, status: TaskStatus, **facts: Any) -> Outcome:
+        """Return an outcome of this claim."""
+        log = "\n".join(self.log_lines)
+        return Outcome(
+            self.task_id, self.run_id, self.position, self.token, self.attempt, status,
+            log=storable(log, settings.LOG_CAPTURE_BYTES) if log else "", seconds=self.seconds,
+            **facts,
+        )  # fmt: skip
+
+
+def job_for(assignment: Assignment, task: Task) -> Job:
+    """Return the job of a claimed task, with the context it will receive."""
+    state = assignment.state
+    row = state.tasks[assignment.position]
+    return Job(
+        task_id=assignment.task_id,
+        run_id=state.id,
+        position=assignment.position,
+        token=assignment.token,
+        attempt=assignment.attempt,
+        workflow_name=state.workflow_name,
+        task=task,
+        policy=row.policy,
+        seen=state.seen_by(assignment.position),
+    )
+
+
+def perform(job: Job, handle: Any) -> Outcome:
+    """Run a task's body on this thread and return what came of it. Raises nothing."""
+    begin(job)
+    mark = current_job.set(job)
+    context = Context.trusted(job.seen)
+    try:
+        returned = call(job, context, handle)
+        result = completed(job, context, returned)
+    except BaseException as error:
+        result = failed(job, error)
+    finally:
+        current_job.reset(mark)
+    return result
+
+
+async def perform_async(job: Job, handle: Any) -> Outcome:
+    """Run an ``async def`` body on the running loop and return what came of it."""
+    job.started = clock.monotonic()
+    mark = current_job.set(job)
+    context = Context.trusted(job.seen)
+    try:
+        body: Coroutine[Any, Any, Any] = call(job, context, handle)
+        return completed(job, context, await body)
+    except BaseException as error:
+        return failed(job, error)
+    finally:
+        current_job.reset(mark)
+
+
+def begin(job: Job) -> None:
+    """Note that the body starts, on this thread."""
+    job.started, job.thread_id = clock.monotonic(), threading.get_ident()
+
+
+def call(job: Job, context: Context, handle: Any) -> Any:
+    """Call the body as its signature wants it."""
+    function = job.task.function
+    if handle is not None:
+        handle.context = context
+    return function(context, handle) if job.task.wants_handle else function(context)
+
+
+def outcome_of(job: Job, context: Context, returned: Any) -> Outcome:
+    """Return the outcome of a body that ended: its context changes, or why they cannot be kept."""
+    writes = writes_of(job, context, returned)
+    return job.outcome(TaskStatus.COMPLETED, writes=writes, changes=_encoded(writes))
+
+
+def completed(job: Job, context: Context, returned: Any) -> Outcome:
+    """Return the outcome of a body that ended, after telling ``on_success``."""
+    result = outcome_of(job, context, returned)
+    if job.task.on_success is not None:
+        final = returned if isinstance(returned, Context) else context
+        _notify(job, job.task.on_success, job.task.name, final.copy())
+    return result
+
+
+def writes_of(job: Job, context: Context, returned: Any) -> tuple[Write, ...]:
+    """Return what a body changed: a returned Context replaces, a dict adds, None keeps."""
+    if returned is None or returned is context:
+        return context.writes_since(job.seen)
+    if isinstance(returned, Context):
+        return diff(job.seen, returned.snapshot())
+    if isinstance(returned, dict):
+        context.update_from_dict(returned)
+        return context.writes_since(job.seen)
+    raise UnexpectedResult(job.task.name, returned)
+
+
+def _encoded(writes: tuple[Write, ...]) -> str | None:
+    if not writes:
+        return None
+    text = encode_writes(writes)
+    limit = settings.MAX_CONTEXT_BYTES
+    if len(text) > limit // 4 and len(text.encode()) > limit:
+        raise ContextTooLarge(len(text.encode()), limit)
+    return text
+
+
+def failed(job: Job, error: BaseException) -> Outcome:
+    """Return the outcome of a body that raised: another attempt, or the end."""
+    failure = failure_of(error)
+    if job.task.on_failure is not None:
+        _notify(job, job.task.on_failure, job.task.name, failure.message, Context.trusted(job.seen))
+    types = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
+    return after_failure(job, failure, types)
+
+
+def after_failure(job: Job, failure: Failure, error_types: list[str]) -> Outcome:
+    """Return the outcome of a failed attempt as the task's policy decides."""
+    retry = job.policy.retry
+    if not retry.should_retry_error(job.attempt, error_types=error_types, message=failure.message):
+        return job.outcome(TaskStatus.FAILED, failure=failure)
+    delay = retry.delay_seconds(job.attempt, _random)
+    status = TaskStatus.SCHEDULED if delay > 0 else TaskStatus.READY
+    return job.outcome(status, failure=failure, delay_seconds=delay, charges_attempt=True)
+
+
+_random = random.Random()  # noqa: S311 - jitter, not secrets
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return an exception as data that both databases store."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else (
+        f"{kind.__module__}.{kind.__qualname__}"
+    )  # fmt: skip
+    try:
+        text = str(error)
+    except Exception:
+        text = "<unprintable>"
+    lines = tracebacks.format_exception(kind, error, error.__traceback__)
+    return Failure(
+        error_type=storable(name, 255),
+        message=storable(f"{kind.__qualname__}: {text}" if text else kind.__qualname__,
+                         MESSAGE_LIMIT),
+        traceback=storable("".join(lines), TRACEBACK_LIMIT),
+    )  # fmt: skip
+
+
+def timed_out(job: Job, seconds: float) -> Outcome:
+    """Return the outcome of a job that outlived its limit."""
+    failure = Failure(
+        "TimeoutError",
+        f"TimeoutError: Task execution timeout after {seconds:g}s",
+        outcome=AttemptOutcome.TIMED_OUT,
+    )
+    return after_failure(job, failure, ["builtins.TimeoutError"])
+
+
+def handed_back(job: Job) -> Outcome:
+    """Return a claim unused: the task is ready again and no attempt is charged."""
+    return job.outcome(TaskStatus.READY)
+
+
+def untouched(assignment: Assignment) -> Outcome:
+    """Return a claim of a task that this process has no code for."""
+    return Outcome(
+        assignment.task_id, assignment.state.id, assignment.position, assignment.token,
+        assignment.attempt, TaskStatus.READY,
+    )  # fmt: skip
+
+
+def _notify(job: Job, callback: Any, *arguments: Any) -> None:
+    try:
+        callback(*arguments)
+    except Exception:
+        # The outcome stands, whatever a callback thinks of it (ruling 28).
+        logger.exception(
+            "callback of task %s failed", job.task.name,
+            extra={"run_id": str(job.run_id), "task": job.task.name, "attempt": job.attempt},
+        )  # fmt: skip
+
+
+def tidy_connections() -> None:
+    """Close this thread's Django connections that broke or are too old, as a request would."""
+    for connection in connections.all(initialized_only=True):
+        if connection.queries_logged:
+            reset_queries()
+        connection.close_if_unusable_or_obsolete()

@@ -1,0 +1,49 @@
+"""Time limits of the jobs that this worker runs. Durations only: nothing here reads a wall clock."""
+
+from __future__ import annotations
+
+import heapq
+
+from cloaca_django import clock
+from cloaca_django.engine.execution import Job
+
+
+class Limits:
+    """Jobs by the moment their limit ends, on this process's monotonic clock."""
+
+    def __init__(self, default_seconds: float | None) -> None:
+        self._default = default_seconds
+        self._heap: list[tuple[float, int, Job]] = []
+
+    def of(self, job: Job) -> float | None:
+        """Return a job's limit in seconds; None means it has none."""
+        return job.policy.timeout_seconds or self._default
+
+    def add(self, job: Job) -> None:
+        """Watch a job."""
+        limit = self.of(job)
+        if limit is not None:
+            heapq.heappush(self._heap, (clock.monotonic() + limit, job.task_id, job))
+
+    @property
+    def next_at(self) -> float:
+        """Return when the next limit may end."""
+        return self._heap[0][0] if self._heap else float("inf")
+
+    def overdue(self) -> list[tuple[Job, float]]:
+        """Return the jobs whose time is up, with their limits, and stop watching them."""
+        now = clock.monotonic()
+        found = []
+        while self._heap and self._heap[0][0] <= now:
+            _, _, job = heapq.heappop(self._heap)
+            limit = self.of(job)
+            if job.is_over or limit is None:
+                continue
+            if job.started is None:
+                # It still waits for a slot: its time has not begun.
+                heapq.heappush(self._heap, (now + limit, job.task_id, job))
+            elif now - job.started < limit:
+                heapq.heappush(self._heap, (job.started + limit, job.task_id, job))
+            else:
+                found.append((job, limit))
+        return found

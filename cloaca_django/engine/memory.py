@@ -1,0 +1,54 @@
+"""Runs that this worker drives, kept in memory so that their rows need not be read again.
+
+A state is only as good as its revision: whoever uses one compares it with the run's row first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from uuid import UUID
+
+from cloaca_django.core.progress import RunState
+
+
+class Memory:
+    """A bounded map of runs, least recently used first to go."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._bytes = 0
+        self._states: OrderedDict[UUID, RunState] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def current(self, run_id: UUID, revision: UUID) -> RunState | None:
+        """Return the state of a run if it is of ``revision``; forget it if it is not."""
+        state = self._states.get(run_id)
+        if state is None:
+            return None
+        if state.revision != revision:
+            self.forget([run_id])
+            return None
+        return state
+
+    def keep(self, state: RunState) -> None:
+        """Remember a state that an acknowledged commit made true."""
+        self.forget([state.id])
+        self._states[state.id] = state
+        self._bytes += state.size
+        while self._bytes > self._limit and len(self._states) > 1:
+            self.forget([next(iter(self._states))])
+
+    def forget(self, run_ids: Iterable[UUID]) -> None:
+        """Drop what is known of some runs."""
+        for run_id in run_ids:
+            state = self._states.pop(run_id, None)
+            if state is not None:
+                self._bytes -= state.size
+
+    def clear(self) -> None:
+        """Drop everything; after a lost connection nothing is certain."""
+        self._states.clear()
+        self._bytes = 0

@@ -1,0 +1,195 @@
+"""Off the path: what an operator may do to a run or a workflow.
+
+Each function is one short transaction on a session of its own, never inside the caller's. It locks
+the run's row first, checks its state, and raises InvalidTransition when the act makes no sense.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from cloaca_django.core import registry
+from cloaca_django.core.context import Context
+from cloaca_django.core.progress import TASK_COLUMNS, restore
+from cloaca_django.core.states import RUN_FINAL, Origin, RunStatus, TaskStatus
+from cloaca_django.core.workflow import Workflow
+from cloaca_django.dialect import Session, sql, sql_workers
+from cloaca_django.dialect.rows import LockedRun
+from cloaca_django.engine import submission
+from cloaca_django.engine.submission import Options, Submission
+from cloaca_django.errors import InvalidTransition, RunNotFound
+
+logger = logging.getLogger("cloaca_django.run")
+
+CHANGES = TASK_COLUMNS.index("changes")
+
+
+def cancel(session: Session, run_id: UUID, *, by: str = "", reason: str = "") -> list[UUID]:
+    """End a run as Cancelled, with the runs its tasks started; returns the runs ended.
+
+    Open tasks become Cancelled; the outcome of code that is running now is refused.
+    """
+    message = "Cancelled" + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
+    with session.transaction():
+        run = _locked(session, run_id)
+        if run.status in RUN_FINAL:
+            raise InvalidTransition("run", run.status, RunStatus.CANCELLED)
+        ended = end_runs(session, [run_id], status=RunStatus.CANCELLED, message=message)
+    _log("cancelled", ended, by)
+    return ended
+
+
+def end_runs(
+    session: Session, run_ids: Collection[UUID], *, status: RunStatus, message: str
+) -> list[UUID]:
+    """End open runs and the runs their tasks started; returns those ended.
+
+    Precondition: a transaction is open.
+    """
+    children = session.ids(sql_workers.children_of, ((id,) for id in run_ids))
+    locked = session.lock_runs({*run_ids, *children})
+    ended = [id for id, run in locked.items() if run.status not in RUN_FINAL]
+    if ended:
+        batch = [(id,) for id in ended]
+        session.run(sql.cancel_tasks, batch, reason=message)
+        session.run(
+            sql_workers.end_runs, batch, status=status, message=message, revision=uuid.uuid4()
+        )
+    return ended
+
+
+def expire(session: Session) -> list[UUID]:
+    """Fail the runs that are open past their deadline. Precondition: a transaction is open."""
+    by_limit: dict[int, list[UUID]] = {}
+    for run_id, seconds in session.run(sql.overdue_runs):
+        by_limit.setdefault(round(float(seconds)), []).append(session.uuid(run_id))
+    ended = []
+    for seconds, overdue in by_limit.items():
+        message = f"Pipeline timeout after {seconds}s: the run was still open at its deadline"
+        ended += end_runs(session, overdue, status=RunStatus.FAILED, message=message)
+    _log("timed out", ended, "")
+    return ended
+
+
+def pause(session: Session, run_id: UUID, *, by: str = "", reason: str = "") -> None:
+    """Start no further task of a run; running ones finish."""
+    with session.transaction():
+        run = _locked(session, run_id)
+        if run.status in RUN_FINAL or run.status == RunStatus.PAUSED:
+            raise InvalidTransition("run", run.status, RunStatus.PAUSED)
+        session.run(sql_workers.pause_runs, [(run_id,)], by=by, reason=reason)
+        session.run(sql_workers.hold_tasks, [(run_id,)])
+    _log("paused", [run_id], by)
+
+
+def resume(session: Session, run_id: UUID, *, by: str = "") -> None:
+    """Let a paused run go on."""
+    with session.transaction():
+        run = _locked(session, run_id)
+        if run.status != RunStatus.PAUSED:
+            raise InvalidTransition("run", run.status, RunStatus.RUNNING)
+        session.run(sql_workers.resume_runs, [(run_id,)])
+        session.run(sql_workers.release_held, [(run_id,)])
+        session.announce("")
+    _log("resumed", [run_id], by)
+
+
+def pause_workflow(session: Session, name: str, *, by: str = "", reason: str = "") -> None:
+    """Start no task of a workflow's runs, present and future. Raises WorkflowNotFound."""
+    registry.find(name)
+    with session.transaction():
+        session.run(sql_workers.pause_workflow, name=name, by=by, reason=reason)
+    while session.run(sql_workers.hold_workflow):
+        pass
+    logger.info("workflow paused", extra={"workflow": name, "by": by})
+
+
+def resume_workflow(session: Session, name: str, *, by: str = "") -> None:
+    """Let a workflow's runs go on, except those paused themselves."""
+    with session.transaction():
+        session.run(sql_workers.resume_workflow, name=name)
+    held = session.ids(sql_workers.held_runs, name=name)
+    for start in range(0, len(held), 500):
+        with session.transaction():
+            session.run(sql_workers.release_held, [(id,) for id in held[start : start + 500]])
+            session.announce("")
+    logger.info("workflow resumed", extra={"workflow": name, "by": by})
+
+
+def replay(
+    session: Session, run_id: UUID, *, options: Options | None = None, from_start: bool = False
+) -> UUID:
+    """Submit a new run that repeats an ended one; returns its id.
+
+    It takes over what completed tasks changed, and runs the others; ``from_start`` runs all. The
+    old run stays as it ended. Raises InvalidTransition while the run is open.
+    """
+    found = session.load_runs([run_id])
+    if not found:
+        raise RunNotFound(run_id)
+    row = found[0]
+    if row.status not in RUN_FINAL:
+        raise InvalidTransition("run", row.status, RunStatus.PENDING)
+    workflow = registry.find(row.workflow_name)
+    state = restore(row)
+    positions = {task.name: at for at, task in enumerate(workflow.tasks)}
+    done = {} if from_start else {
+        positions[task.name]: str(values[CHANGES] or "")
+        for task, values in zip(state.tasks, row.tasks, strict=True)
+        if task.status is TaskStatus.COMPLETED and task.name in positions
+    }  # fmt: skip
+    facts = options or Options(origin=Origin.RETRY, parent_id=run_id)
+    prepared = submission.prepare(workflow, Context.trusted(state.initial), facts)
+    again = Submission(
+        prepared.id, workflow, prepared.initial, prepared.context, facts, taken_over=done
+    )
+    with session.transaction():
+        submission.submit(session, [again])
+        session.announce("")
+    return again.id
+
+
+def admit(session: Session) -> int:
+    """Give waiting runs the places that their workflows' limits leave; returns how many.
+
+    Precondition: a transaction is open. The workflow's row is locked, so nobody else counts.
+    """
+    admitted = 0
+    for name, limit in session.run(sql_workers.lock_limits):
+        count = session.run(sql_workers.count_admitted, name=name)[0][0]
+        if limit <= count:
+            continue
+        chosen = session.ids(sql_workers.waiting_runs, name=name, room=limit - count)
+        batch = [(run_id,) for run_id in chosen]
+        if batch:
+            session.run(sql_workers.admit_runs, batch)
+            session.run(sql_workers.release_held, batch)
+            admitted += len(batch)
+    return admitted
+
+
+def save_definitions(session: Session, workflows: Collection[Workflow]) -> None:
+    """Keep the graphs and limits of workflows, in short transactions of the engine's own.
+
+    Never in the caller's: an uncommitted insert of the same key would block every other enqueue.
+    """
+    if not workflows:
+        return
+    graphs = [(w.name, w.version, w.graph_text()) for w in workflows]
+    session.run(sql_workers.save_definitions, graphs)
+    session.run(sql_workers.save_limits, [(w.name, w.max_running) for w in workflows])
+
+
+def _locked(session: Session, run_id: UUID) -> LockedRun:
+    found = session.lock_runs([run_id])
+    if run_id not in found:
+        raise RunNotFound(run_id)
+    return found[run_id]
+
+
+def _log(what: str, run_ids: Sequence[UUID], by: str) -> None:
+    for run_id in run_ids:
+        logger.info("run %s", what, extra={"run_id": str(run_id), "by": by})

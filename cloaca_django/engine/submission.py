@@ -1,0 +1,307 @@
+"""Stage 1, submit: a run and all its task rows are written in one transaction."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from cloaca_django import clock
+from cloaca_django.conf import QUEUE_NAME, settings
+from cloaca_django.core import progress
+from cloaca_django.core.context import Context, decode_writes, encode
+from cloaca_django.core.params import validate
+from cloaca_django.core.progress import RunState, Shape, TaskState
+from cloaca_django.core.states import Origin, RunStatus, TaskStatus
+from cloaca_django.core.workflow import Workflow
+from cloaca_django.dialect import Session
+from cloaca_django.dialect.rows import NewRun, NewTask
+from cloaca_django.engine.claiming import Assignment, Claimer
+from cloaca_django.errors import IdempotencyConflict, InvalidIdentifier, InvalidOption
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may say about a run besides its context.
+
+    ``timeout_seconds`` counts from the submission, or from ``start_at``; None means no limit.
+    """
+
+    origin: str = Origin.API
+    start_at: datetime | None = None
+    priority: int = 0
+    queue: str = "default"
+    idempotency_key: str | None = None
+    timeout_seconds: float | None = None
+    created_by: str = ""
+    reason: str = ""
+    parent_id: UUID | None = None
+    parent_task_id: int | None = None
+    schedule_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A run that was checked and encoded, ready to be written."""
+
+    id: UUID
+    workflow: Workflow
+    initial: dict[str, object]
+    context: str
+    options: Options
+    # A repeated run takes over what its model completed: writes by position.
+    taken_over: Mapping[int, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What was written. ``existing`` maps a submission to the run that holds its key."""
+
+    inserted: frozenset[UUID]
+    existing: dict[UUID, UUID]
+    states: list[RunState]
+    assignments: list[Assignment]
+    leaves_ready: bool
+
+
+def run_id_of(value: object) -> UUID:
+    """Return a run's id from a UUID or its text. Raises InvalidIdentifier, TypeError."""
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"a run id is a UUID or a str, not {type(value).__name__}")
+    try:
+        # UUID() itself forgives braces and blanks around the digits.
+        if len(value) not in {32, 36}:
+            raise ValueError(value)
+        return UUID(value)
+    except ValueError:
+        raise InvalidIdentifier("run id", value) from None
+
+
+def check_options(facts: Mapping[str, Any]) -> None:
+    """Check what a caller says about a run. Raises InvalidOption, TypeError."""
+    start_at = facts.get("start_at")
+    if start_at is not None:
+        if not isinstance(start_at, datetime):
+            raise TypeError(f"start_at must be a datetime, not {type(start_at).__name__}")
+        if start_at.tzinfo is None:
+            raise _refused("start_at", start_at, "an aware datetime, such as timezone.now()")
+    priority = facts.get("priority", 0)
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise TypeError(f"priority must be an int, not {type(priority).__name__}")
+    if not -32768 <= priority <= 32767:
+        raise _refused("priority", priority, "an integer from -32768 to 32767")
+    queue = facts.get("queue", "default")
+    if not isinstance(queue, str):
+        raise TypeError(f"queue must be a str, not {type(queue).__name__}")
+    if not QUEUE_NAME.fullmatch(queue):
+        raise _refused("queue", queue, "1 to 64 letters, digits, '.', '_' and '-'")
+    for name, limit in (("idempotency_key", 255), ("created_by", 255), ("reason", 10_000)):
+        _check_text(name, facts.get(name), limit)
+
+
+def _check_text(name: str, value: object, limit: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    is_key = name == "idempotency_key"
+    if len(value) > limit or "\x00" in value or (is_key and not value):
+        start = "1" if is_key else "at most"
+        raise _refused(name, value, f"{start}{' to' if is_key else ''} {limit} characters, no NUL")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _refused(name, value, "text without lone surrogates") from None
+
+
+def _refused(name: str, value: object, rule: str) -> InvalidOption:
+    return InvalidOption("enqueue()", name, value, rule=f"must be {rule}")
+
+
+def prepare(
+    workflow: Workflow,
+    context: Context,
+    options: Options = Options(),
+    *,
+    run_id: UUID | None = None,
+) -> Submission:
+    """Check the inputs of a run and encode them; nothing is written yet."""
+    data = context.snapshot()
+    checked = validate(workflow, data)
+    initial = data if checked is data else Context(checked).snapshot()
+    text = encode(initial, limit=settings.MAX_CONTEXT_BYTES)
+    return Submission(run_id or clock.new_run_id(), workflow, initial, text, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskTemplate:
+    name: str
+    dependencies: str
+    rules: str
+    policy: str
+    max_attempts: int
+
+
+@lru_cache(maxsize=1024)
+def _templates(workflow: Workflow) -> tuple[Shape, tuple[_TaskTemplate, ...]]:
+    positions = {task.name: at for at, task in enumerate(workflow.tasks)}
+    edges = tuple(tuple(positions[name] for name in task.dependencies) for task in workflow.tasks)
+    templates = tuple(
+        _TaskTemplate(
+            task.name,
+            json.dumps(task.dependencies, ensure_ascii=False),
+            task.rule.to_text() if task.rule else "",
+            task.policy.to_text(),
+            max(1, task.policy.retry.max_attempts),
+        )
+        for task in workflow.tasks
+    )
+    return progress.shape_of(edges), templates
+
+
+def new_state(submission: Submission) -> RunState:
+    """Return the state of a run as it will be written: roots Ready or Skipped."""
+    workflow = submission.workflow
+    shape, _ = _templates(workflow)
+    state = RunState(
+        id=submission.id,
+        workflow_name=workflow.name,
+        revision=uuid.uuid4(),
+        status=RunStatus.PENDING,
+        initial=submission.initial,
+        shape=shape,
+        tasks=[
+            TaskState(0, task.name, TaskStatus.PENDING, task.policy, task.rule)
+            for task in workflow.tasks
+        ],
+        priority=submission.options.priority,
+        queue=submission.options.queue,
+        size=len(submission.context) + 300 * len(workflow.tasks),
+    )
+    for position, changes in (submission.taken_over or {}).items():
+        state.tasks[position].status = TaskStatus.COMPLETED
+        state.tasks[position].writes = decode_writes(changes) if changes else ()
+    progress.start(state)
+    state.status = progress.outcome(state) or RunStatus.PENDING
+    return state
+
+
+def submit(
+    session: Session, submissions: Sequence[Submission], claimer: Claimer | None = None
+) -> Submitted:
+    """Write runs and their tasks; roots start at once while ``claimer`` has room.
+
+    Precondition: a transaction is open. Raises IdempotencyConflict when a key is already held by
+    a run of another workflow or with another context.
+    """
+    states = {s.id: new_state(s) for s in submissions}
+    inserted = session.insert_runs(_run_row(s, states[s.id]) for s in submissions)
+    fresh = [s for s in submissions if s.id in inserted]
+    existing = {s.id: _holder(session, s) for s in submissions if s.id not in inserted}
+    wanted = {s.id: _wanted(s, states[s.id], claimer) for s in fresh}
+    tasks = [row for s in fresh for row in _task_rows(s, states[s.id], wanted[s.id], claimer)]
+    assignments = []
+    leaves_ready = False
+    worker = claimer.worker if claimer else None
+    for row in session.insert_tasks(tasks, worker) if tasks else ():
+        task = states[row.run_id].tasks[row.position]
+        task.id, task.status = row.id, TaskStatus(row.status)
+        if task.status is TaskStatus.RUNNING and claimer:
+            assignments.append(Assignment(states[row.run_id], row.position, row.id, claimer.token))
+        leaves_ready = leaves_ready or task.status is not TaskStatus.PENDING
+    return Submitted(
+        frozenset(inserted), existing, [states[s.id] for s in fresh], assignments,
+        leaves_ready and len(assignments) < len(tasks),
+    )  # fmt: skip
+
+
+def _holder(session: Session, submission: Submission) -> UUID:
+    """Return the run that holds the key, or the run itself when a repeated commit wrote it."""
+    key = submission.options.idempotency_key
+    found = session.run_for_key(key) if key else None
+    if found is None or key is None:
+        return submission.id
+    run_id, workflow_name, context = found
+    if (workflow_name, context) != (submission.workflow.name, submission.context):
+        raise IdempotencyConflict(key, workflow_name)
+    return UUID(str(run_id))
+
+
+def _wanted(submission: Submission, state: RunState, claimer: Claimer | None) -> set[int]:
+    """Choose the ready tasks that start at once."""
+    options = submission.options
+    if (
+        claimer is None
+        or options.start_at is not None
+        or submission.workflow.max_running is not None
+        or not claimer.takes(state.workflow_name, state.queue)
+    ):
+        return set()
+    wanted = set()
+    for position, task in enumerate(state.tasks):
+        if claimer.room <= 0:
+            break
+        if task.status is TaskStatus.READY and claimer.has_code(state.workflow_name, task.name):
+            wanted.add(position)
+            claimer.room -= 1
+    return wanted
+
+
+def _run_row(submission: Submission, state: RunState) -> NewRun:
+    options, workflow = submission.options, submission.workflow
+    return NewRun(
+        id=submission.id,
+        workflow_name=workflow.name,
+        workflow_version=workflow.version,
+        status=state.status,
+        revision=state.revision,
+        context=submission.context,
+        origin=options.origin,
+        parent_id=options.parent_id,
+        parent_task_id=options.parent_task_id,
+        schedule_id=options.schedule_id,
+        created_by=options.created_by,
+        reason=options.reason,
+        priority=options.priority,
+        queue=options.queue,
+        idempotency_key=options.idempotency_key,
+        start_at=options.start_at,
+        timeout_seconds=options.timeout_seconds,
+        is_waiting=workflow.max_running is not None and state.status is RunStatus.PENDING,
+    )
+
+
+def _task_rows(
+    submission: Submission, state: RunState, wanted: set[int], claimer: Claimer | None
+) -> Iterable[NewTask]:
+    _, templates = _templates(submission.workflow)
+    is_waiting = submission.workflow.max_running is not None
+    for position, (task, template) in enumerate(zip(state.tasks, templates, strict=True)):
+        status: TaskStatus = task.status
+        if position in wanted:
+            status = TaskStatus.RUNNING
+        elif is_waiting and status is TaskStatus.READY:
+            status = TaskStatus.HELD
+        yield NewTask(
+            run_id=submission.id,
+            position=position,
+            name=template.name,
+            workflow_name=state.workflow_name,
+            queue=state.queue,
+            priority=state.priority,
+            status=status,
+            dependencies=template.dependencies,
+            trigger_rules=template.rules,
+            policy=template.policy,
+            max_attempts=template.max_attempts,
+            claim_token=claimer.token if claimer and position in wanted else None,
+            start_at=submission.options.start_at,
+            changes=(submission.taken_over or {}).get(position),
+        )

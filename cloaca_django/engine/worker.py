@@ -1,0 +1,371 @@
+"""A worker: the turn, heartbeats and wake-ups on threads of their own, and the tasks' executor.
+
+A ``cloaca_worker`` process and a ``DefaultRunner`` embedded in a program are the same thing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from cloaca_django import clock
+from cloaca_django.conf import settings
+from cloaca_django.core import registry
+from cloaca_django.core.context import Context
+from cloaca_django.core.states import WorkerState
+from cloaca_django.dialect import Session, open_session
+from cloaca_django.dialect.rows import WorkerRow
+from cloaca_django.dialect.wakeups import Watcher, open_watcher
+from cloaca_django.engine import (
+    capture,
+    completing,
+    execution,
+    notices,
+    operations,
+    recovery,
+)
+from cloaca_django.engine.aborting import Aborter
+from cloaca_django.engine.claiming import Claimer
+from cloaca_django.engine.execution import Job
+from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
+from cloaca_django.engine.limits import Limits
+from cloaca_django.engine.memory import Memory
+from cloaca_django.engine.messages import HINT, WAKE, Deferral, Done, Effects, Moved
+from cloaca_django.engine.settlement import Outcome
+from cloaca_django.engine.slots import Slots
+from cloaca_django.engine.turn import Turn
+from cloaca_django.errors import CloacaError
+
+logger = logging.getLogger("cloaca_django.worker")
+
+GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a worker works. ``poll_seconds`` is how often it looks for what nobody announced."""
+
+    alias: str = "default"
+    kind: str = "worker"
+    concurrency: int = 4
+    queues: Sequence[str] = ("default",)
+    workflows: frozenset[str] | None = None
+    poll_seconds: float = 1.0
+    task_timeout_seconds: float | None = 300.0
+    recovers: bool = True
+    claims_only_own: bool = False
+    schema: str = ""
+
+
+class Worker:
+    """Threads around one ``Turn``. Start once; ``stop`` ends it for good."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self.options = options
+        self.slots: Slots[Job] = Slots(options.concurrency, self._run)
+        self.claimer = Claimer(worker=uuid.uuid4(), queues=options.queues, only=options.workflows)
+        self.turn = Turn(
+            connect=self._connect,
+            claimer=self.claimer,
+            slots=self.slots,
+            memory=Memory(settings.MEMORY_BYTES),
+            limits=Limits(options.task_timeout_seconds),
+            start_job=self.slots.submit,
+            abandon_job=self._abandon,
+            publish=notices.publish,
+            poll_seconds=options.poll_seconds,
+            claims_only_own=options.claims_only_own,
+            schema=options.schema,
+        )
+        self.parked = 0
+        self.abandoned = 0
+        self._holders: dict[int, Job] = {}
+        self._aborter = Aborter(options.alias)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._turn_thread: threading.Thread | None = None
+        self._watcher: Watcher | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_lock = threading.Lock()
+
+    # -- life
+
+    def start(self) -> None:
+        """Register and start the threads."""
+        session = open_session(self.options.alias)
+        try:
+            recovery.register(session, self._row())
+            known = set(registry.snapshot().values())
+            operations.save_definitions(session, known)
+            self.turn.saved |= known
+        finally:
+            session.close()
+        capture.install()
+        self._watcher = open_watcher(self.options.alias, self.hint)
+        self._spawn(self._beat, "cloaca-heartbeat")
+        self._turn_thread = self._spawn(self._turns, "cloaca-turn")
+
+    def is_alive(self) -> bool:
+        """Say whether the turn's thread runs."""
+        return self._turn_thread is not None and self._turn_thread.is_alive()
+
+    def wake(self) -> None:
+        """Say that there may be something to claim."""
+        self.turn.post(WAKE)
+
+    def hint(self) -> None:
+        """Say that somebody wrote to the database, perhaps this worker itself."""
+        self.turn.post(HINT)
+
+    def drain(self) -> None:
+        """Claim nothing more; what runs goes on."""
+        self.turn.is_draining = True
+        self._say(WorkerState.DRAINING)
+        self.wake()
+
+    def stop(self, *, grace: float) -> bool:
+        """Finish within ``grace`` seconds, then hand the rest back; True when all had finished."""
+        self.turn.is_draining = True
+        for job in self.slots.withdraw():
+            self.turn.post(Done(job, execution.handed_back(job)))
+        self.wake()
+        finished = self._await_idle(grace)
+        for job in [] if finished else list(self.turn.running.values()):
+            job.cancelled.set()
+            self.turn.post(Done(job, execution.handed_back(job)))
+        if not finished:
+            self._await_idle(5.0)
+        self._end_threads()
+        return finished
+
+    def _await_idle(self, seconds: float) -> bool:
+        end = clock.monotonic() + seconds
+        while self.turn.running or self.turn.batch:
+            if clock.monotonic() > end or not self.is_alive():
+                return not self.turn.running
+            clock.sleep(0.005)
+        return True
+
+    def _end_threads(self) -> None:
+        self._stopping.set()
+        self.wake()
+        if self._watcher is not None:
+            self._watcher.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(10.0)
+        self.slots.close()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._say(WorkerState.STOPPED)
+        capture.remove()
+
+    def _say(self, state: WorkerState) -> None:
+        try:
+            session = open_session(self.options.alias)
+        except Exception:
+            # The lease says it too, a little later.
+            logger.warning("could not write the worker's state", exc_info=True)
+            return
+        try:
+            recovery.say_state(session, self.claimer.worker, state)
+        finally:
+            session.close()
+
+    def _row(self) -> WorkerRow:
+        from cloaca_django import __version__
+
+        return WorkerRow(
+            id=self.claimer.worker,
+            kind=self.options.kind,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            concurrency=self.options.concurrency,
+            queues=",".join(self.options.queues),
+            workflows=json.dumps(sorted(self.claimer.workflows)),
+            version=__version__,
+            lease_seconds=settings.LEASE_SECONDS,
+        )
+
+    def _spawn(self, target: Callable[[], None], name: str) -> threading.Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _connect(self) -> Session:
+        return open_session(self.options.alias)
+
+    # -- the turn's thread
+
+    def _turns(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.turn.wait(60.0)
+                self.turn.turn()
+            except Exception:
+                # A defect in the loop must not end it: schedules and runs depend on it.
+                logger.exception("the turn's loop failed")
+                clock.sleep(0.5)
+        self.turn.close()
+
+    # -- the heartbeat's thread
+
+    def _beat(self) -> None:
+        session: Session | None = None
+        next_sweep = clock.monotonic() + settings.SWEEP_SECONDS
+        while not self._stopping.wait(settings.HEARTBEAT_SECONDS):
+            try:
+                session = session or self._connect()
+                self._heartbeat(session)
+                if self.options.recovers and clock.monotonic() >= next_sweep:
+                    next_sweep = clock.monotonic() + settings.SWEEP_SECONDS
+                    swept = recovery.sweep(session, max_crashes=settings.MAX_CRASHES)
+                    notices.publish(Effects(swept))
+                    self.turn.post(Moved(tuple(state.id for state in swept.states)))
+            except Exception:
+                # The database is away; the lease lapses by itself, and the next beat tries again.
+                logger.warning("heartbeat failed", exc_info=True)
+                if session is not None:
+                    _close_quietly(session)
+                session = None
+        if session is not None:
+            _close_quietly(session)
+
+    def _heartbeat(self, session: Session) -> None:
+        live = {id: job.token for id, job in dict(self.turn.running).items()}
+        worker = self.claimer.worker
+        if not recovery.renew(session, worker):
+            self._register_anew(session)
+            return
+        done = recovery.reconcile(session, worker, live, grace=GRACE_SECONDS)
+        lost = {id for id in done.lost if self._is_settled_elsewhere(id, live[id])}
+        if lost:
+            self.turn.post(Moved(task_ids=frozenset(lost)))
+        if done.requeued:
+            self.wake()
+
+    def _is_settled_elsewhere(self, task_id: int, token: UUID) -> bool:
+        job = self.turn.running.get(task_id)
+        return job is not None and job.token == token and (job.seconds or 0) > GRACE_SECONDS
+
+    def _register_anew(self, session: Session) -> None:
+        """The lease lapsed: whatever ran is not ours any more, and the old id never comes back."""
+        logger.error("the lease of this worker lapsed; it registers anew")
+        self.claimer.worker = uuid.uuid4()
+        recovery.register(session, self._row())
+
+    # -- the tasks' threads
+
+    def _run(self, job: Job) -> None:
+        self._holders[job.task_id] = job
+        job.host = self
+        if job.is_over:
+            self._give_back(job)
+        elif job.task.is_async:
+            asyncio.run_coroutine_threadsafe(self._run_async(job), self._event_loop())
+        else:
+            handle = TaskHandle(job, self) if job.task.wants_handle else None
+            execution.tidy_connections()
+            if job.policy.atomic:
+                outcome = completing.perform_atomic(
+                    job, handle, alias=self.options.alias, worker=self.claimer.worker
+                )
+            else:
+                outcome = execution.perform(job, handle)
+            execution.tidy_connections()
+            self._finish(job, outcome, handle)
+
+    async def _run_async(self, job: Job) -> None:
+        handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None
+        outcome = await execution.perform_async(job, handle)
+        self._finish(job, outcome, handle)
+
+    def _finish(self, job: Job, outcome: Outcome, handle: TaskHandle | None) -> None:
+        if handle is not None:
+            handle.consume()
+        self.turn.post(Done(job, completing.result(job, outcome)))
+        self._give_back(job)
+
+    def _give_back(self, job: Job) -> None:
+        # Whoever takes the job out of the map gives its slot back: once, whoever comes first.
+        if self._holders.pop(job.task_id, None) is job:
+            self.slots.release()
+
+    def _abandon(self, job: Job) -> None:
+        """Let a job's thread go: its database connection is cut, its slot is given on."""
+        if job.task_id in self._holders:
+            self.abandoned += 1
+            self._give_back(job)
+        self._aborter.abort(job)
+        if job.waits_for is not None:
+            self._spawn(lambda: self._cancel_child(job), "cloaca-cancel")
+
+    def _cancel_child(self, job: Job) -> None:
+        """A run that nobody waits for any more ends with the task that started it."""
+        if job.waits_for is None:
+            return
+        session = self._connect()
+        try:
+            ended = operations.cancel(session, job.waits_for, reason="its parent task ended")
+            self.turn.post(Moved(tuple(ended)))
+        except CloacaError as error:
+            logger.info("child run not cancelled: %s", error)
+        finally:
+            session.close()
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        with self._loop_lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._spawn(self._loop.run_forever, "cloaca-async")
+            return self._loop
+
+    # -- what a task's handle asks for
+
+    def park(self, job: Job) -> bool:
+        """Give a job's slot back while it waits."""
+        if self.parked >= settings.MAX_PARKED_THREADS and not job.task.is_async:
+            return False
+        self.parked += 1
+        job.is_parked = True
+        self.turn.post(Deferral(job, is_deferred=True))
+        self._give_back(job)
+        return True
+
+    def unpark(self, job: Job) -> None:
+        """Take a slot again."""
+        self.slots.reacquire()
+        self._holders[job.task_id] = job
+        self.parked -= 1
+        job.is_parked = False
+        self.turn.post(Deferral(job, is_deferred=False))
+
+    def pause(self, job: Job, seconds: float) -> None:
+        """Let time pass."""
+        job.cancelled.wait(seconds)
+
+    @contextmanager
+    def completing(self, job: Job, context: Context) -> Iterator[None]:
+        """Open the transaction whose commit completes a job."""
+        with completing.completing(
+            job, alias=self.options.alias, worker=self.claimer.worker, durable=True
+        ) as finish:
+            yield
+            finish(execution.outcome_of(job, context, None))
+
+
+def _close_quietly(session: Session) -> None:
+    try:
+        session.close()
+    except Exception:
+        logger.debug("closing a broken connection failed", exc_info=True)

@@ -1,0 +1,393 @@
+"""``DefaultRunner``, the facade: one short method per public call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
+
+from cloaca_django import databases
+from cloaca_django.conf import settings
+from cloaca_django.core import registry
+from cloaca_django.core.config import DefaultRunnerConfig
+from cloaca_django.core.context import Context
+from cloaca_django.core.result import PipelineResult
+from cloaca_django.core.states import Origin
+from cloaca_django.dialect import Session, open_session, site_session
+from cloaca_django.engine import eager, nesting, operations, results, submission
+from cloaca_django.engine.messages import Ask, Moved
+from cloaca_django.engine.submission import Options, Submission
+from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.errors import RunnerClosed, WouldDeadlock
+from cloaca_django.handles import RunHandle
+
+_USE_ENQUEUE = "use enqueue(), which writes the run in your transaction and returns a handle"
+
+
+class DefaultRunner:
+    """A runner of workflows on one database. Safe to share between threads.
+
+    With a URL it is a whole engine: it creates its tables, runs tasks and takes back those of
+    lost workers, until ``shutdown()``. Without one it is the site's runner on the alias ``using``:
+    it drives what it executes itself, and ``manage.py cloaca_worker`` does the rest.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        using: str | None = None,
+        config: DefaultRunnerConfig | None = None,
+    ) -> None:
+        if database_url is not None and using is not None:
+            raise TypeError("DefaultRunner takes a database_url or using=, not both")
+        if config is not None and not isinstance(config, DefaultRunnerConfig):
+            raise TypeError(f"config must be a DefaultRunnerConfig, not {type(config).__name__}")
+        self._config = (config or DefaultRunnerConfig()).copy()
+        self._is_site = database_url is None
+        if database_url is None:
+            databases.prepare_site()
+            self._database = databases.open_alias(using or settings.DATABASE)
+        else:
+            pool = self._config.db_pool_size
+            self._database = databases.open_url(database_url, pool_size=pool)
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._pid = os.getpid()
+        self._is_closed = False
+        if not self._is_site:
+            self._started_worker()
+
+    @staticmethod
+    def with_config(database_url: str, config: DefaultRunnerConfig) -> DefaultRunner:
+        """Return a runner with a configuration of its own; later changes to it have no effect."""
+        return DefaultRunner(database_url, config=config)
+
+    def __repr__(self) -> str:
+        return f"DefaultRunner({self._database.url})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    @property
+    def alias(self) -> str:
+        """The Django database alias this runner works on."""
+        return self._database.alias
+
+    # -- submit and wait
+
+    def execute(self, workflow_name: str, context: Context) -> PipelineResult:
+        """Run a workflow and return its result; a failed run is a result, not an exception.
+
+        Raises WorkflowNotFound, InvalidContext, RunnerClosed, and WouldDeadlock inside an open
+        transaction on the same database: no worker could see the run before it commits.
+        """
+        self._check_open()
+        parent = nesting.current(self.alias)
+        asked = self._prepared(workflow_name, context, self._options(parent=parent))
+        if settings.EAGER:
+            return self._execute_eagerly(asked)
+        self._check_may_wait()
+        ask = Ask(asked, Future())
+        worker = self._started_worker()
+        worker.turn.post(ask)
+        if parent is None:
+            return self._awaited(ask.done, worker)
+        with parent.waiting(asked.id):
+            return self._awaited(ask.done, worker)
+
+    async def aexecute(self, workflow_name: str, context: Context) -> PipelineResult:
+        """As ``execute``, for ``async`` code; the event loop stays free."""
+        self._check_open()
+        asked = self._prepared(workflow_name, context, self._options())
+        if settings.EAGER:
+            return await sync_to_async(self._execute_eagerly)(asked)
+        ask = Ask(asked, Future())
+        worker = await asyncio.to_thread(self._started_worker)
+        worker.turn.post(ask)
+        return await asyncio.wrap_future(ask.done)
+
+    def enqueue(
+        self,
+        workflow_name: str,
+        context: Context | None = None,
+        *,
+        start_at: datetime | None = None,
+        priority: int = 0,
+        queue: str = "default",
+        idempotency_key: str | None = None,
+        created_by: str = "",
+        reason: str = "",
+    ) -> RunHandle:
+        """Write a run in the caller's transaction and return its handle at once.
+
+        The run exists if and only if the caller commits. ``start_at`` is aware; ``priority`` is
+        higher-first, -32768 to 32767. An ``idempotency_key`` that a run holds returns that run's
+        handle, or raises IdempotencyConflict when workflow or context differ.
+        """
+        options = self._options(
+            start_at=start_at, priority=priority, queue=queue, idempotency_key=idempotency_key,
+            created_by=created_by, reason=reason,
+        )  # fmt: skip
+        return self._enqueued([(workflow_name, context, options)])[0]
+
+    async def aenqueue(
+        self, workflow_name: str, context: Context | None = None, **options: Any
+    ) -> RunHandle:
+        """As ``enqueue``, for ``async`` code."""
+        return await sync_to_async(self.enqueue)(workflow_name, context, **options)
+
+    def enqueue_many(
+        self, workflow_name: str, contexts: Iterable[Context | None], **options: Any
+    ) -> list[RunHandle]:
+        """Write one run per context in one go; options as for ``enqueue``, without a key."""
+        if options.pop("idempotency_key", None) is not None:
+            raise TypeError("enqueue_many takes no idempotency_key: a key names one run")
+        same = self._options(**options)
+        return self._enqueued([(workflow_name, context, same) for context in contexts])
+
+    # -- one run
+
+    def handle(self, run_id: UUID | str) -> RunHandle:
+        """Return a handle of a run by its id."""
+        return RunHandle(submission.run_id_of(run_id), self)
+
+    def wait_for(self, run_id: UUID, *, timeout: float | None = None) -> PipelineResult:
+        """Wait until a run has ended. Raises WaitTimeout, RunNotFound, WouldDeadlock."""
+        self._check_open()
+        if settings.EAGER:
+            eager.drain(self.alias, [run_id])
+        else:
+            self._check_may_wait()
+        poll = self._config.executor_poll_interval_ms / 1000
+        with self._reading() as session:
+            return results.wait_for(session, run_id, timeout=timeout, poll_seconds=poll)
+
+    def result_of(self, run_id: UUID) -> PipelineResult | None:
+        """Return a run's result; None while it is open. Raises RunNotFound."""
+        self._check_open()
+        with self._reading() as session:
+            return results.read_result(session, run_id)
+
+    def cancel(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
+        """End a run as Cancelled. Raises RunNotFound, InvalidTransition."""
+        with self._operating() as session:
+            ended = operations.cancel(session, submission.run_id_of(run_id), by=by, reason=reason)
+        self._tell(ended)
+
+    def pause(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
+        """Start no further task of a run. Raises RunNotFound, InvalidTransition."""
+        with self._operating() as session:
+            operations.pause(session, submission.run_id_of(run_id), by=by, reason=reason)
+
+    def resume(self, run_id: UUID | str, *, by: str = "") -> None:
+        """Let a paused run go on. Raises RunNotFound, InvalidTransition."""
+        with self._operating() as session:
+            operations.resume(session, submission.run_id_of(run_id), by=by)
+        self._wake()
+
+    def replay(self, run_id: UUID | str, *, from_start: bool = False) -> RunHandle:
+        """Repeat an ended run from where it failed, as a new run; returns its handle."""
+        with self._operating() as session:
+            again = operations.replay(session, submission.run_id_of(run_id), from_start=from_start)
+        self._wake()
+        return RunHandle(again, self)
+
+    def pause_workflow(self, workflow_name: str, *, by: str = "", reason: str = "") -> None:
+        """Start no task of a workflow's runs until it is resumed; runs are accepted meanwhile."""
+        with self._operating() as session:
+            operations.pause_workflow(session, workflow_name, by=by, reason=reason)
+
+    def resume_workflow(self, workflow_name: str, *, by: str = "") -> None:
+        """Let a workflow's runs go on."""
+        with self._operating() as session:
+            operations.resume_workflow(session, workflow_name, by=by)
+        self._wake()
+
+    # -- end
+
+    def shutdown(self, *, grace: float | None = None) -> None:
+        """Stop the threads; tasks that run get ``grace`` seconds, then are handed back.
+
+        Without ``grace`` it is ``CLOACA["SHUTDOWN_TIMEOUT_SECONDS"]``. Twice does no harm. Raises
+        WouldDeadlock inside a task of this runner.
+        """
+        if nesting.current(self.alias) is not None:
+            raise WouldDeadlock(
+                "shutdown() inside a task would wait for the task itself", "call it elsewhere"
+            )
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed, worker, self._worker = True, self._worker, None
+        if worker is not None and self._pid == os.getpid():
+            worker.stop(grace=settings.SHUTDOWN_TIMEOUT_SECONDS if grace is None else grace)
+        self._database.release()
+
+    # -- the steps of the above
+
+    def _options(self, *, parent: Any = None, **facts: Any) -> Options:
+        submission.check_options(facts)
+        if parent is not None:
+            facts |= {
+                "origin": Origin.TASK, "parent_id": parent.run_id,
+                "parent_task_id": parent.task_id,
+            }  # fmt: skip
+        return Options(timeout_seconds=self._config.pipeline_timeout_seconds, **facts)
+
+    def _prepared(
+        self, workflow_name: str, context: Context | None, options: Options
+    ) -> Submission:
+        if not isinstance(workflow_name, str):
+            raise TypeError(f"workflow_name must be a str, not {type(workflow_name).__name__}")
+        if not isinstance(context, Context):
+            raise TypeError(
+                f"context must be a Context, not {type(context).__name__}; write Context({{...}})"
+            )
+        workflow = registry.find(workflow_name)
+        parent = nesting.current(self.alias)
+        child = parent.child_id() if parent and options.parent_task_id else None
+        return submission.prepare(workflow, context, options, run_id=child)
+
+    def _enqueued(self, wanted: Iterable[tuple[str, Context | None, Options]]) -> list[RunHandle]:
+        self._check_open()
+        asked = [
+            self._prepared(name, Context() if context is None else context, options)
+            for name, context, options in wanted
+        ]
+        if not asked:
+            return []
+        with transaction.atomic(using=self.alias):
+            session = site_session(self.alias)
+            written = submission.submit(session, asked)
+            session.announce("")
+            ids = [written.existing.get(each.id, each.id) for each in asked]
+            transaction.on_commit(lambda: self._committed(ids), using=self.alias)
+        self._release_connection()
+        return [RunHandle(run_id, self) for run_id in ids]
+
+    def _committed(self, run_ids: list[UUID]) -> None:
+        if settings.EAGER:
+            eager.drain(self.alias, run_ids)
+        else:
+            self._wake()
+
+    def _execute_eagerly(self, asked: Submission) -> PipelineResult:
+        session = site_session(self.alias)
+        with session.transaction():
+            submission.submit(session, [asked])
+        eager.drain(self.alias, [asked.id])
+        result = results.read_result(session, asked.id)
+        if result is None:
+            raise WouldDeadlock(
+                f"run {asked.id} is paused or waits for something outside it",
+                "in EAGER mode nothing else will move it",
+            )
+        return result
+
+    def _awaited(self, done: Future[PipelineResult], worker: Worker) -> PipelineResult:
+        while True:
+            try:
+                return done.result(timeout=1.0)
+            except FutureTimeout:
+                if done.done():
+                    raise
+                if not worker.is_alive():
+                    self._check_open()
+                    raise RunnerClosed() from None
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RunnerClosed()
+
+    def _check_may_wait(self) -> None:
+        if connections[self.alias].in_atomic_block:
+            raise WouldDeadlock(
+                "execute() inside an open transaction on the same database waits for a run that"
+                " no worker can see before the transaction commits",
+                _USE_ENQUEUE,
+            )
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise WouldDeadlock(
+            "execute() would block the event loop", "await aexecute(), or use enqueue()"
+        )
+
+    def _started_worker(self) -> Worker:
+        """Return the worker, started on first use, and again in a forked child."""
+        with self._lock:
+            self._check_open()
+            if self._worker is None or self._pid != os.getpid():
+                worker = Worker(self._worker_options())
+                worker.start()
+                self._worker, self._pid = worker, os.getpid()
+            return self._worker
+
+    def _worker_options(self) -> WorkerOptions:
+        config = self._config
+        poll = 1.0
+        if config.is_set("scheduler_poll_interval_ms"):
+            poll = config.scheduler_poll_interval_ms / 1000
+        return WorkerOptions(
+            alias=self.alias,
+            kind="runner",
+            concurrency=config.max_concurrent_tasks,
+            poll_seconds=poll,
+            task_timeout_seconds=config.task_timeout_seconds,
+            recovers=config.enable_recovery and not self._is_site,
+            claims_only_own=self._is_site,
+        )
+
+    @contextmanager
+    def _reading(self) -> Any:
+        try:
+            yield site_session(self.alias)
+        finally:
+            self._release_connection()
+
+    @contextmanager
+    def _operating(self) -> Any:
+        """Open a session of its own, so that an act commits whatever the caller's does."""
+        self._check_open()
+        session: Session = site_session(self.alias) if settings.EAGER else open_session(self.alias)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _release_connection(self) -> None:
+        """Return a pooled connection that this thread holds only for us."""
+        connection = connections[self.alias]
+        if self._database.is_ours and not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+    def _wake(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.wake()
+
+    def _tell(self, run_ids: list[UUID]) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.turn.post(Moved(tuple(run_ids)))
