@@ -20,7 +20,8 @@ from benchmarks.database import Database
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, _end)  # so that the worker is stopped on the way out
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)  # so that the worker is stopped on the way out
     order = json.loads(sys.argv[1])
     try:
         answer = {"record": measured(order), "versions": versions(order)}

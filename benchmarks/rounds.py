@@ -43,7 +43,8 @@ class Results:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, _end)  # so that the server is stopped on the way out
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)  # so that the server is stopped on the way out
     order = json.loads(sys.argv[1])
     cache = Path(order["cache"])
     plan = getattr(plans, order["size"])
