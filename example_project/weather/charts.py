@@ -151,7 +151,8 @@ def _slot() -> float:
 
 
 def _middle(month: dict[str, Any]) -> float:
-    return round(LEFT + (month["month"] - 0.5) * _slot(), 1)
+    number: int = month["month"]
+    return round(LEFT + (number - 0.5) * _slot(), 1)
 
 
 def _point(month: dict[str, Any], y: float) -> str:

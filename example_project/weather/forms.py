@@ -21,7 +21,7 @@ class UploadForm(forms.Form):
 
     def clean_file(self) -> tuple[str, str]:
         """Return name and text of the file."""
-        file: UploadedFile = self.cleaned_data["file"]
+        file: UploadedFile[bytes] = self.cleaned_data["file"]
         if file.size is None or file.size > LARGEST:
             raise forms.ValidationError("The file is larger than 1 MB.")
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -58,7 +58,9 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
 def upload(request: HttpRequest, pk: int) -> HttpResponse:
     """Show how far an upload is; the page asks again until its run has ended."""
     found = get_object_or_404(Upload, pk=pk)
-    status = cloaca.DefaultRunner().handle(found.run_id).status if found.run_id else ""
+    if found.run_id is None:
+        raise Http404("this upload has no run")
+    status = cloaca.DefaultRunner().handle(found.run_id).status
     context = {
         "upload": found,
         "status": status,
