@@ -73,7 +73,7 @@ def unsupported_database() -> Iterator[str]:
     """Find a database the engine does not know."""
     for database in _databases():
         if not facts.is_supported(database):
-            yield f"the engine cannot use a database of the kind {database.vendor!r}"
+            yield f"the engine cannot use a database of the kind {facts.kind(database)!r}"
 
 
 def misrouted_models() -> Iterator[str]:

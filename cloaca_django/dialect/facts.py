@@ -31,6 +31,11 @@ ADVICE = """In DATABASES:
     },"""
 
 
+def kind(database: BaseDatabaseWrapper) -> str:
+    """Return the kind of database, for a message."""
+    return database.vendor
+
+
 def is_supported(database: BaseDatabaseWrapper) -> bool:
     """Say whether the engine knows this kind of database."""
     return database.vendor in SUPPORTED

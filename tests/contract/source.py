@@ -25,7 +25,7 @@ def hand_written_files() -> list[Path]:
 
 def pages() -> list[Path]:
     """Return the README and the documentation."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [*ROOT.glob("README.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def name_of(file: Path) -> str:
@@ -72,7 +72,8 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
 def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
     """Yield docstrings, and the strings below an assignment that document it."""
     for node in ast.walk(tree):
-        for statement in getattr(node, "body", ()) if not isinstance(node, ast.Lambda) else ():
+        body = getattr(node, "body", ())
+        for statement in body if isinstance(body, list) else ():
             match statement:
                 case ast.Expr(value=ast.Constant() as text):
                     yield text
