@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cloaca_django.handles import RunHandle
     from cloaca_django.runner import DefaultRunner
 
-__version__ = "0.1.0"
+VERSION = __version__ = "0.1.0"
 
 _LAZY = {
     "AsyncTaskHandle": "cloaca_django.engine.handle",
@@ -85,9 +85,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name != "TaskHandle" and name != "AsyncTaskHandle":
-        # Models load only in a configured Django; a plain script gets settings of ours.
-        import_module("cloaca_django.databases").prepare_site()
+    # Models load only in a configured Django; a plain script gets settings of ours.
+    import_module("cloaca_django.databases").prepare_site()
     return getattr(import_module(_LAZY[name]), name)
 
 

@@ -24,6 +24,7 @@ from cloaca_django.dialect.urls import DatabaseUrl
 from cloaca_django.errors import DatabaseUnreachable, NotMigrated
 
 APP = "cloaca_django"
+MIGRATION_CHANCES = 10
 
 _lock = threading.Lock()
 _numbers = itertools.count(1)
@@ -148,29 +149,19 @@ def migrate(alias: str) -> None:
     Several processes may come at once: one migrates while the others wait.
     """
     with advisory_lock(alias):
-        for chance in range(20):
-            try:
-                if not unapplied(alias):
-                    return
-                executor = MigrationExecutor(connections[alias])
-                targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
-                executor.migrate(targets)
+        for chance in range(MIGRATION_CHANCES):
+            if not unapplied(alias):
                 return
+            executor = MigrationExecutor(connections[alias])
+            targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
+            try:
+                executor.migrate(targets)
             except DatabaseError:
                 # On SQLite another process may be ahead of us; then its tables are there soon.
-                if chance == 19 or not unapplied_or_busy(alias):
+                if chance == MIGRATION_CHANCES - 1:
                     raise
+                connections[alias].close()
                 clock.sleep(0.1)
-
-
-def unapplied_or_busy(alias: str) -> bool:
-    """Say whether a failed migration may be due to another process that is migrating now."""
-    connections[alias].close()
-    try:
-        unapplied(alias)
-    except DatabaseError:
-        return False
-    return True
 
 
 def _first_line(error: BaseException) -> str:

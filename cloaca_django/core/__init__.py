@@ -1,1 +1,1 @@
-"""Plain Python: what a workflow is and what its state means. Nothing here knows Django or a database."""
+"""Plain Python: what a workflow is and what its state means. Nothing here knows a database."""

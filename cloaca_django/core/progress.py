@@ -89,7 +89,7 @@ class RunState:
     _views: dict[int, dict[str, object]] = field(default_factory=dict)
 
     def seen_by(self, position: int) -> dict[str, object]:
-        """Return the context the task at ``position`` receives; its values are shared, not copied."""
+        """Return the context the task at ``position`` receives; values are shared, not copied."""
         view = self._views.get(position)
         if view is None:
             if len(self._views) > MAX_VIEWS:
@@ -258,7 +258,7 @@ def _restore_task(values: list[object]) -> TaskState:
     return TaskState(
         id=int(str(id)),
         name=str(name),
-        status=TaskStatus(status),
+        status=TaskStatus(str(status)),
         policy=Policy.from_text(str(policy)),
         rule=Rule.from_text(str(rule)) if rule else None,
         attempt=int(str(attempt)),

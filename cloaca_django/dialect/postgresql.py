@@ -88,8 +88,9 @@ def settle_statement(d: PostgresFragments, *, wait: bool) -> str:
 
 
 def claim_statement(d: PostgresFragments) -> str:
-    """Claim by lane: a loose walk over the ready index finds the lanes, so a backlog that this
-    worker has no code for costs one entry, not all of them.
+    """Claim by lane, found by a loose walk over the ready index.
+
+    So a backlog that this worker has no code for costs one entry, not all of them.
     """
     first = f"SELECT t.queue, t.workflow_name FROM cloaca_task t WHERE t.status = {READY}"
     return f"""

@@ -18,10 +18,9 @@ from uuid import UUID
 
 from cloaca_django.core.progress import RunRow
 from cloaca_django.dialect import rows, sql, sql_workers
-from cloaca_django.dialect.sql import Fragments
 
 Row = tuple[Any, ...]
-Builder = Callable[[Any], str]
+Builder = Callable[..., str]
 
 
 class Transport(Protocol):
@@ -34,15 +33,17 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
+# The fragments are one instance a database, so they are as good a key as any.
 @cache
-def _text(builder: Builder, fragments: Fragments, options: tuple[tuple[str, Any], ...]) -> str:
+def _text(builder: Builder, fragments: Any, options: tuple[tuple[str, Any], ...]) -> str:
     return builder(fragments, **dict(options))
 
 
 class Session:
     """The statements of submit, claim, settle and result, on one connection."""
 
-    fragments: Fragments
+    # A ``sql.Fragments``; the two databases add what only their own statements use.
+    fragments: Any
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
@@ -156,10 +157,12 @@ class Session:
         found = self.run(sql.load_runs, ((id,) for id in ids))
         return [
             RunRow(
-                self.uuid(row[0]), row[1], row[2], self.uuid(row[3]), *row[4:8], json.loads(row[8])
+                id=self.uuid(row[0]), workflow_name=row[1], status=row[2],
+                revision=self.uuid(row[3]), context=row[4], priority=row[5], queue=row[6],
+                error_message=row[7], tasks=json.loads(row[8] or "[]"),
             )
             for row in found
-        ]
+        ]  # fmt: skip
 
     def insert_attempts(self, attempts: Iterable[rows.Attempt], worker: UUID | None) -> None:
         """Keep attempts that did not succeed."""
@@ -207,7 +210,7 @@ class Session:
     def positions(self, task_ids: Iterable[int]) -> dict[int, int]:
         """Read the positions of tasks in their graphs."""
         found = self.run(sql.positions, ((id,) for id in task_ids))
-        return {id: position for id, position in found}
+        return {row[0]: row[1] for row in found}
 
     def announce(self, schema: str) -> None:
         """Tell idle workers elsewhere, at commit, that there is something to claim."""
@@ -226,6 +229,11 @@ class Session:
 class Lanes(Protocol):
     """What a worker takes: queues, workflows, and tasks of those it has no code for."""
 
-    queues: Sequence[str]
-    workflows: Sequence[str]
-    refused: Sequence[str]
+    @property
+    def queues(self) -> Sequence[str]: ...
+
+    @property
+    def workflows(self) -> Sequence[str]: ...
+
+    @property
+    def refused(self) -> Sequence[str]: ...

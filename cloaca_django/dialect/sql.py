@@ -62,6 +62,7 @@ class Fragments(Protocol):
 
 
 def workflow_is_paused(name: str) -> str:
+    """Return the condition that the workflow of a name is paused."""
     return (
         f"EXISTS (SELECT 1 FROM cloaca_workflow w WHERE w.name = {name}"
         " AND w.paused_at IS NOT NULL)"
@@ -129,7 +130,7 @@ OUTCOME_COLUMNS = (
 
 
 def outcome_assignments(d: Fragments, *, paused: str) -> str:
-    """Return the SET list that writes an outcome; ``paused`` is a condition on the outcome's run."""
+    """Return the SET list that writes an outcome; ``paused`` is a condition on its run."""
     parked = f"o_status IN ({READY}, {SCHEDULED})"
     return f"""
         status = CASE WHEN {parked} AND {paused} THEN {HELD} ELSE o_status END,

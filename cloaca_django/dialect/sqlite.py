@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ _FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
 
 
 class SqliteFragments:
-    """How SQLite spells what ``sql`` leaves open. Moments are text in UTC, as Django writes them."""
+    """How SQLite spells what ``sql`` leaves open. Moments are UTC text, as Django writes them."""
 
     clock = f"strftime({_FORMAT}, coalesce(%(now)s, 'now'))"
     uuid = ""
@@ -166,7 +167,11 @@ class SqliteSession(Session):
         ][:MAX_LANES]  # fmt: skip
         if not found:
             return []
-        params: dict[str, Any] = {"low": low, "room": room, "refused": _json(lanes.refused)}
+        params: dict[str, Any] = {
+            "low": low,
+            "room": room,
+            "refused": json.dumps(list(lanes.refused)),
+        }
         for at, (queue, workflow) in enumerate(found):
             params[f"queue{at}"], params[f"workflow{at}"] = queue, workflow
         chosen = self.transport.execute(choose_statement(len(found)), params)
@@ -174,9 +179,7 @@ class SqliteSession(Session):
         return [self._claim(row) for row in claimed]
 
     def times(self, row: Row) -> rows.RunTimes:
-        created, started, finished = map(_moment, row)
-        assert created is not None
-        return rows.RunTimes(created, started, finished)
+        return rows.RunTimes(_aware(row[0]), *(value and _aware(value) for value in row[1:]))
 
     def has_changed(self) -> bool:
         version = self.transport.execute("PRAGMA data_version", {})[0][0]
@@ -189,16 +192,10 @@ class SqliteSession(Session):
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def _moment(value: str | datetime | None) -> datetime | None:
+def _aware(value: str | datetime) -> datetime:
     # Django's connections parse declared moments; ours read the text.
     found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return None if found is None else found.replace(tzinfo=UTC)
-
-
-def _json(values: Sequence[str]) -> str:
-    import json
-
-    return json.dumps(list(values))
+    return found.replace(tzinfo=UTC)
 
 
 @cache
@@ -220,7 +217,8 @@ class SqliteTransport:
         self.connection.execute("PRAGMA foreign_keys = ON")
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
-        return self.connection.execute(_native(text), params).fetchall()
+        found: list[Row] = self.connection.execute(_native(text), params).fetchall()
+        return found
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:

@@ -42,24 +42,28 @@ class CaptureHandler(logging.Handler):
             job.log_size += len(line) + 1
 
 
-_users = 0
-_lock = threading.Lock()
-_handler = CaptureHandler()
+class Capture:
+    """The one handler of this process, installed while anybody wants it."""
+
+    def __init__(self) -> None:
+        self._handler = CaptureHandler()
+        self._users = 0
+        self._lock = threading.Lock()
+
+    def install(self) -> None:
+        """Start capturing; pairs with ``remove``."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1 and settings.LOG_CAPTURE:
+                logging.getLogger().addHandler(self._handler)
+
+    def remove(self) -> None:
+        """Stop capturing when the last user is gone."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                logging.getLogger().removeHandler(self._handler)
 
 
-def install() -> None:
-    """Start capturing; pairs with ``remove``."""
-    global _users
-    with _lock:
-        _users += 1
-        if _users == 1 and settings.LOG_CAPTURE:
-            logging.getLogger().addHandler(_handler)
-
-
-def remove() -> None:
-    """Stop capturing when the last worker of this process stops."""
-    global _users
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            logging.getLogger().removeHandler(_handler)
+_capture = Capture()
+install, remove = _capture.install, _capture.remove

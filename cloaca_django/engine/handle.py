@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 from uuid import UUID
 
@@ -28,7 +28,7 @@ class Host(Protocol):
     def pause(self, job: Job, seconds: float) -> None:
         """Let ``seconds`` pass, or less when the job is cancelled."""
 
-    def completing(self, job: Job, context: Context) -> contextmanager[None]:  # type: ignore[valid-type]
+    def completing(self, job: Job, context: Context) -> AbstractContextManager[None]:
         """Open the transaction whose commit completes the task."""
 
 
@@ -38,7 +38,8 @@ class TaskHandle:
     def __init__(self, job: Job, host: Host) -> None:
         self._job = job
         self._host = host
-        self.context: Context | None = None
+        # The engine hands over the body's own context when the body starts.
+        self.context = Context()
         self._is_consumed = False
         self._holds_slot = True
         self._is_completing = False
@@ -110,7 +111,6 @@ class TaskHandle:
                 "handle.completing() stands once in a task that is neither atomic nor async",
                 "put all the writes into one block",
             )
-        assert self.context is not None
         self._is_completing = True
         with self._host.completing(self._job, self.context):
             yield

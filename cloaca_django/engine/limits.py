@@ -1,4 +1,4 @@
-"""Time limits of the jobs that this worker runs. Durations only: nothing here reads a wall clock."""
+"""Time limits of the jobs that this worker runs. Durations only, on the monotonic clock."""
 
 from __future__ import annotations
 

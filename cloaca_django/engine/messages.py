@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -52,13 +51,6 @@ class Moved:
 
     run_ids: tuple[UUID, ...] = ()
     task_ids: frozenset[int] = frozenset()
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """A function to run on the turn's thread, between transactions."""
-
-    function: Callable[[], None]
 
 
 @dataclass(slots=True, eq=False)

@@ -34,8 +34,9 @@ class Parent:
         return self.job.task_id
 
     def child_id(self) -> UUID:
-        """Return the id of the next child: the same in every attempt, so that a repeated body
-        finds the child its first attempt started.
+        """Return the id of the next child.
+
+        It is the same in every attempt, so a repeated body finds the child of its first attempt.
         """
         self.job.children += 1
         return uuid.uuid5(_NAMESPACE, f"{self.task_id}:{self.job.children}")

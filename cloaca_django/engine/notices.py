@@ -7,10 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from django.db import connections
 from django.dispatch import Signal
 
 from cloaca_django import signals
 from cloaca_django.core.states import TaskStatus
+from cloaca_django.engine.execution import tidy_connections
 from cloaca_django.engine.messages import Effects
 from cloaca_django.engine.settlement import Outcome
 
@@ -61,34 +63,38 @@ def _publish_task(workflow: str, task: str, outcome: Outcome) -> None:
     )  # fmt: skip
 
 
-_pending: deque[Callable[[], object]] = deque()
-_lock = threading.Lock()
-_is_running = False
+class Courier:
+    """Sends signals in order on one thread, which ends when nothing is left to send."""
+
+    def __init__(self) -> None:
+        self._pending: deque[Callable[[], object]] = deque()
+        self._lock = threading.Lock()
+        self._is_running = False
+
+    def send(self, signal: Signal, sender: str, **facts: object) -> None:
+        """Send soon; an exception of a receiver is logged by Django and goes no further."""
+        with self._lock:
+            self._pending.append(lambda: signal.send_robust(sender, **facts))
+            if self._is_running:
+                return
+            self._is_running = True
+        threading.Thread(target=self._deliver, name="cloaca-signals", daemon=True).start()
+
+    def _deliver(self) -> None:
+        while True:
+            with self._lock:
+                if not self._pending:
+                    self._is_running = False
+                    break
+                send = self._pending.popleft()
+            tidy_connections()
+            send()
+        connections.close_all()
+
+
+_courier = Courier()
 
 
 def _send(signal: Signal, sender: str, **facts: object) -> None:
-    if not signal.receivers:
-        return
-    global _is_running
-    with _lock:
-        _pending.append(lambda: signal.send_robust(sender, **facts))
-        if _is_running:
-            return
-        _is_running = True
-    threading.Thread(target=_deliver, name="cloaca-signals", daemon=True).start()
-
-
-def _deliver() -> None:
-    """Send what is pending, in order, and end; a receiver's exception is logged by Django."""
-    from cloaca_django.engine.execution import tidy_connections
-
-    global _is_running
-    while True:
-        with _lock:
-            if not _pending:
-                _is_running = False
-                return
-            send = _pending.popleft()
-        tidy_connections()
-        send()
-        tidy_connections()
+    if signal.receivers:
+        _courier.send(signal, sender, **facts)

@@ -77,26 +77,19 @@ def run_id_of(value: object) -> UUID:
         raise TypeError(f"a run id is a UUID or a str, not {type(value).__name__}")
     try:
         # UUID() itself forgives braces and blanks around the digits.
-        if len(value) not in {32, 36}:
-            raise ValueError(value)
-        return UUID(value)
+        found = UUID(value) if len(value) in {32, 36} else None
     except ValueError:
-        raise InvalidIdentifier("run id", value) from None
+        found = None
+    if found is None:
+        raise InvalidIdentifier("run id", value)
+    return found
 
 
 def check_options(facts: Mapping[str, Any]) -> None:
     """Check what a caller says about a run. Raises InvalidOption, TypeError."""
-    start_at = facts.get("start_at")
-    if start_at is not None:
-        if not isinstance(start_at, datetime):
-            raise TypeError(f"start_at must be a datetime, not {type(start_at).__name__}")
-        if start_at.tzinfo is None:
-            raise _refused("start_at", start_at, "an aware datetime, such as timezone.now()")
-    priority = facts.get("priority", 0)
-    if isinstance(priority, bool) or not isinstance(priority, int):
-        raise TypeError(f"priority must be an int, not {type(priority).__name__}")
-    if not -32768 <= priority <= 32767:
-        raise _refused("priority", priority, "an integer from -32768 to 32767")
+    if facts.get("start_at") is not None:
+        _check_start(facts["start_at"])
+    _check_priority(facts.get("priority", 0))
     queue = facts.get("queue", "default")
     if not isinstance(queue, str):
         raise TypeError(f"queue must be a str, not {type(queue).__name__}")
@@ -104,6 +97,20 @@ def check_options(facts: Mapping[str, Any]) -> None:
         raise _refused("queue", queue, "1 to 64 letters, digits, '.', '_' and '-'")
     for name, limit in (("idempotency_key", 255), ("created_by", 255), ("reason", 10_000)):
         _check_text(name, facts.get(name), limit)
+
+
+def _check_start(value: object) -> None:
+    if not isinstance(value, datetime):
+        raise TypeError(f"start_at must be a datetime, not {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise _refused("start_at", value, "an aware datetime, such as timezone.now()")
+
+
+def _check_priority(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"priority must be an int, not {type(value).__name__}")
+    if not -32768 <= value <= 32767:
+        raise _refused("priority", value, "an integer from -32768 to 32767")
 
 
 def _check_text(name: str, value: object, limit: int) -> None:
@@ -230,7 +237,7 @@ def _holder(session: Session, submission: Submission) -> UUID:
         return submission.id
     run_id, workflow_name, context = found
     if (workflow_name, context) != (submission.workflow.name, submission.context):
-        raise IdempotencyConflict(key, workflow_name)
+        raise IdempotencyConflict(key, workflow_name, submission.workflow.name)
     return UUID(str(run_id))
 
 

@@ -28,7 +28,6 @@ from cloaca_django.engine.memory import Memory
 from cloaca_django.engine.messages import (
     Ask,
     Batch,
-    Call,
     Deferral,
     Done,
     Effects,
@@ -49,6 +48,14 @@ LOCKED_PATIENCE_SECONDS = 5.0
 
 class Turn:
     """The state of one worker between its transactions."""
+
+    # Stands in for the database's clock in tests.
+    now: datetime | None = None
+    is_draining = False
+    settled_tasks = 0
+    failures = 0
+    _was_lost = False
+    _session: Session | None = None
 
     def __init__(
         self,
@@ -75,24 +82,18 @@ class Turn:
         self.publish = publish
         self.claims_only_own = claims_only_own
         self.schema = schema
-        self.now: datetime | None = None
-        self.is_draining = False
-        self.settled_tasks = 0
         self.running: dict[int, Job] = {}
         self.own: set[UUID] = set()
         self.saved: set[Workflow] = set()
         self.waiters = Waiters()
         self.batch = Batch()
-        self.failures = 0
         self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self._session: Session | None = None
         self.agenda = Agenda(poll_seconds)
         self._pace = Pace(slots.limit)
-        self._was_lost = False
         self._locked_since: dict[int, float] = {}
-        self._takers = {
+        self._takers: dict[type, Callable[[Any], None]] = {
             Done: self._take_done, Ask: self._take_ask, Watch: self._take_watch,
-            Deferral: self._take_deferral, Moved: self.take_moved, Call: lambda m: m.function(),
+            Deferral: self._take_deferral, Moved: self.take_moved,
             Hint: self._take_hint,
         }  # fmt: skip
 
@@ -432,7 +433,7 @@ class Turn:
 
     def _single(self, batch: Batch) -> None:
         """Run one part of a broken batch alone. Raises what breaks it."""
-        assert self._session is not None
-        effects = self._transact(self._session, batch)
+        session = self._connected()
+        effects = self._transact(session, batch)
         self.batch.outcomes += effects.settled.waiting
-        self._apply(self._session, effects)
+        self._apply(session, effects)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from cloaca_django import clock
+from cloaca_django import VERSION, clock
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
@@ -182,8 +182,6 @@ class Worker:
             session.close()
 
     def _row(self) -> WorkerRow:
-        from cloaca_django import __version__
-
         return WorkerRow(
             id=self.claimer.worker,
             kind=self.options.kind,
@@ -192,7 +190,7 @@ class Worker:
             concurrency=self.options.concurrency,
             queues=",".join(self.options.queues),
             workflows=json.dumps(sorted(self.claimer.workflows)),
-            version=__version__,
+            version=VERSION,
             lease_seconds=settings.LEASE_SECONDS,
         )
 
