@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import django
 import environ
 
 HERE = Path(__file__).resolve().parent
@@ -71,5 +72,9 @@ TIME_ZONE = "America/Los_Angeles"
 USE_TZ = True
 
 # Mails are printed, so that nobody gets one from an example.
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+_PRINTED = "django.core.mail.backends.console.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _PRINTED}}
+else:
+    EMAIL_BACKEND = _PRINTED
 DEFAULT_FROM_EMAIL = "weather@example.com"
