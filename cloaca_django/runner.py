@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +24,7 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin
 from cloaca_django.dialect import Session, open_session, site_session
-from cloaca_django.engine import eager, nesting, operations, results, submission
+from cloaca_django.engine import eager, nesting, operations, results, sharing, submission
 from cloaca_django.engine.messages import Ask, Moved
 from cloaca_django.engine.submission import Options, Submission
 from cloaca_django.engine.worker import Worker, WorkerOptions
@@ -63,8 +62,7 @@ class DefaultRunner:
             pool = self._config.db_pool_size
             self._database = databases.open_url(database_url, pool_size=pool)
         self._lock = threading.Lock()
-        self._worker: Worker | None = None
-        self._pid = os.getpid()
+        self._lease: sharing.Lease | None = None
         self._is_closed = False
         if not self._is_site:
             self._started_worker()
@@ -103,16 +101,15 @@ class DefaultRunner:
         """
         self._check_open()
         parent = nesting.current(self.alias)
-        asked = self._prepared(workflow_name, context, self._options(parent=parent))
+        child = parent.child_id() if parent else None
+        asked = self._prepared(workflow_name, context, self._options(parent=parent), run_id=child)
         if settings.EAGER:
             return self._execute_eagerly(asked)
         self._check_may_wait()
         ask = Ask(asked, Future())
-        worker = self._started_worker()
+        worker = parent.host if parent else self._started_worker()
         worker.turn.post(ask)
-        if parent is None:
-            return self._awaited(ask.done, worker)
-        with parent.waiting(asked.id):
+        with parent.waiting(asked.id) if parent else nullcontext():
             return self._awaited(ask.done, worker)
 
     async def aexecute(self, workflow_name: str, context: Context) -> PipelineResult:
@@ -238,9 +235,10 @@ class DefaultRunner:
         with self._lock:
             if self._is_closed:
                 return
-            self._is_closed, worker, self._worker = True, self._worker, None
-        if worker is not None and self._pid == os.getpid():
-            worker.stop(grace=settings.SHUTDOWN_TIMEOUT_SECONDS if grace is None else grace)
+            self._is_closed = True
+            lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.end(grace=settings.SHUTDOWN_TIMEOUT_SECONDS if grace is None else grace)
         self._database.release()
 
     # -- the steps of the above
@@ -255,7 +253,12 @@ class DefaultRunner:
         return Options(timeout_seconds=self._config.pipeline_timeout_seconds, **facts)
 
     def _prepared(
-        self, workflow_name: str, context: Context | None, options: Options
+        self,
+        workflow_name: str,
+        context: Context | None,
+        options: Options,
+        *,
+        run_id: UUID | None = None,
     ) -> Submission:
         if not isinstance(workflow_name, str):
             raise TypeError(f"workflow_name must be a str, not {type(workflow_name).__name__}")
@@ -264,9 +267,7 @@ class DefaultRunner:
                 f"context must be a Context, not {type(context).__name__}; write Context({{...}})"
             )
         workflow = registry.find(workflow_name)
-        parent = nesting.current(self.alias)
-        child = parent.child_id() if parent and options.parent_task_id else None
-        return submission.prepare(workflow, context, options, run_id=child)
+        return submission.prepare(workflow, context, options, run_id=run_id)
 
     def _enqueued(self, wanted: Iterable[tuple[str, Context | None, Options]]) -> list[RunHandle]:
         self._check_open()
@@ -338,11 +339,9 @@ class DefaultRunner:
         """Return the worker, started on first use, and again in a forked child."""
         with self._lock:
             self._check_open()
-            if self._worker is None or self._pid != os.getpid():
-                worker = Worker(self._worker_options())
-                worker.start()
-                self._worker, self._pid = worker, os.getpid()
-            return self._worker
+            if self._lease is None or self._lease.is_inherited():
+                self._lease = sharing.lease(self._worker_options(), shared=self._is_site)
+            return self._lease.worker
 
     def _worker_options(self) -> WorkerOptions:
         config = self._config
@@ -383,11 +382,11 @@ class DefaultRunner:
             connection.close_if_unusable_or_obsolete()
 
     def _wake(self) -> None:
-        worker = self._worker
-        if worker is not None:
-            worker.wake()
+        lease = self._lease
+        if lease is not None:
+            lease.worker.wake()
 
     def _tell(self, run_ids: list[UUID]) -> None:
-        worker = self._worker
-        if worker is not None:
-            worker.turn.post(Moved(tuple(run_ids)))
+        lease = self._lease
+        if lease is not None:
+            lease.worker.turn.post(Moved(tuple(run_ids)))

@@ -41,9 +41,12 @@ class Aborter:
         """End whatever statement or transaction the job's thread has open."""
         if job.thread_id is None:
             return
-        wrappers = [ref() for ref in _opened.pop(job.thread_id, ())]
+        found = [ref() for ref in _opened.pop(job.thread_id, ())]
+        wrappers = [wrapper for wrapper in found if wrapper is not None]
+        if not wrappers:
+            return
         try:
-            abort_connections(self._alias, [w for w in wrappers if w is not None])
+            abort_connections(self._alias, wrappers)
         except Exception:
             # The retry may then wait for the old connection; it is not wrong, only slower.
             logger.warning("could not cut the connection of a timed-out task", exc_info=True)

@@ -10,6 +10,7 @@ from cloaca_django.dialect.rows import Look
 
 NEVER = float("inf")
 PREFETCH_SECONDS = 0.03
+PROMOTE_SECONDS = 0.02
 MAX_PREFETCH = 256
 
 
@@ -24,6 +25,7 @@ class Agenda:
         self.next_look = 0.0
         self.next_due = NEVER
         self.next_deadline = NEVER
+        self._not_before = 0.0
 
     def wake(self) -> None:
         """Claim and look at the next turn: somebody said that there is work."""
@@ -38,10 +40,16 @@ class Agenda:
         """Take over what a look found."""
         now = clock.monotonic()
         self.next_look = now + self.poll_seconds
-        self.next_due = _after(now, found.seconds_to_due)
-        self.next_deadline = _after(now, found.seconds_to_deadline)
+        self.next_due = max(self._not_before, _after(now, found.seconds_to_due))
+        self.next_deadline = max(self._not_before, _after(now, found.seconds_to_deadline))
         self.may_be_ready = self.may_be_ready or found.has_ready
         self.may_be_waiting = found.has_waiting
+
+    def take_promotion(self) -> None:
+        """Note that what was due was dealt with; what was locked meanwhile comes a little later."""
+        self._not_before = clock.monotonic() + PROMOTE_SECONDS
+        self.next_due = self.next_deadline = NEVER
+        self.wake()
 
     def expect_due(self, seconds: float) -> None:
         """Note that a task will be due in ``seconds``."""

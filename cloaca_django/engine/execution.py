@@ -7,6 +7,7 @@ import random
 import threading
 import traceback as tracebacks
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -45,9 +46,13 @@ class Job:
     seen: dict[str, object]
     started: float | None = None
     thread_id: int | None = None
-    # Set when nobody waits for this job's outcome any more: timed out, cancelled or fenced.
+    worker: UUID | None = None
+    # Set when this job's outcome no longer counts: timed out, cancelled or fenced.
     cancelled: threading.Event = field(default_factory=threading.Event)
+    # Its outcome was taken, or nobody waits for it any more: a claim has one outcome.
     is_over: bool = False
+    # Of an async body; cancelling it cancels the body.
+    future: Future[Any] | None = None
     is_parked: bool = False
     settled: Settled | None = None
     # Who runs this job; set for tasks that may start runs and wait for them.
@@ -72,7 +77,7 @@ class Job:
         )  # fmt: skip
 
 
-def job_for(assignment: Assignment, task: Task) -> Job:
+def job_for(assignment: Assignment, task: Task, *, worker: UUID | None = None) -> Job:
     """Return the job of a claimed task, with the context it will receive."""
     state = assignment.state
     row = state.tasks[assignment.position]
@@ -86,6 +91,7 @@ def job_for(assignment: Assignment, task: Task) -> Job:
         task=task,
         policy=row.policy,
         seen=state.seen_by(assignment.position),
+        worker=worker,
     )
 
 

@@ -38,7 +38,7 @@ class Limits:
             _, _, job = heapq.heappop(self._heap)
             limit = self.of(job)
             if job.is_over or limit is None:
-                continue
+                continue  # its outcome is known already
             if job.started is None:
                 # It still waits for a slot: its time has not begun.
                 heapq.heappush(self._heap, (now + limit, job.task_id, job))

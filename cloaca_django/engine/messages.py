@@ -54,6 +54,13 @@ class Moved:
 
 
 @dataclass(slots=True, eq=False)
+class HandBack:
+    """Claims to give back unused: those not started, or with ``running_too`` all."""
+
+    running_too: bool
+
+
+@dataclass(slots=True, eq=False)
 class Wake:
     """There may be something to claim."""
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
-from cloaca_django.engine.handle import Host
+from cloaca_django.engine.worker import Worker
 from cloaca_django.errors import WouldDeadlock
 
 _NAMESPACE = uuid.UUID("6f1c8a52-3a4e-5b7d-9c10-2f6d1e8b4a93")
@@ -21,7 +21,7 @@ class Parent:
     """The task that this thread is running."""
 
     job: Job
-    host: Host
+    host: Worker
 
     @property
     def run_id(self) -> UUID:
@@ -60,7 +60,7 @@ def current(alias: str) -> Parent | None:
     Raises WouldDeadlock in an atomic task: its transaction would stay open for the child's time.
     """
     job = current_job.get()
-    if job is None or job.host is None:
+    if job is None or job.host is None or job.host.alias != alias:
         return None
     if job.policy.atomic or job.task.is_async:
         raise WouldDeadlock(

@@ -43,14 +43,20 @@ def cancel(session: Session, run_id: UUID, *, by: str = "", reason: str = "") ->
 
 
 def end_runs(
-    session: Session, run_ids: Collection[UUID], *, status: RunStatus, message: str
+    session: Session,
+    run_ids: Collection[UUID],
+    *,
+    status: RunStatus,
+    message: str,
+    wait: bool = True,
 ) -> list[UUID]:
     """End open runs and the runs their tasks started; returns those ended.
 
-    Precondition: a transaction is open.
+    Without ``wait`` a run that somebody else holds is left out. Precondition: a transaction is
+    open.
     """
     children = session.ids(sql_workers.children_of, ((id,) for id in run_ids))
-    locked = session.lock_runs({*run_ids, *children})
+    locked = session.lock_runs({*run_ids, *children}, wait=wait)
     ended = [id for id, run in locked.items() if run.status not in RUN_FINAL]
     if ended:
         batch = [(id,) for id in ended]
@@ -69,7 +75,7 @@ def expire(session: Session) -> list[UUID]:
     ended = []
     for seconds, overdue in by_limit.items():
         message = f"Pipeline timeout after {seconds}s: the run was still open at its deadline"
-        ended += end_runs(session, overdue, status=RunStatus.FAILED, message=message)
+        ended += end_runs(session, overdue, status=RunStatus.FAILED, message=message, wait=False)
     _log("timed out", ended, "")
     return ended
 

@@ -57,10 +57,10 @@ class Process:
             if not self.worker.is_alive():
                 logger.error("the turn's thread ended; this process must be replaced")
                 return RECYCLE
-            if self.worker.abandoned >= settings.MAX_ABANDONED_THREADS:
+            if len(self.worker.abandoned) >= settings.MAX_ABANDONED_THREADS:
                 logger.warning(
                     "%d timed-out tasks still hold threads; this process replaces itself",
-                    self.worker.abandoned,
+                    len(self.worker.abandoned),
                 )
                 return RECYCLE
             limit = self.stint.max_tasks

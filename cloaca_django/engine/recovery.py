@@ -106,8 +106,12 @@ def sweep(session: Session, *, max_crashes: int) -> Settled:
         again = [o for o in orphans if o not in spent]
         count = requeue(session, again, charge=True) if again else 0
         logger.warning("took back %d tasks of lost workers", count)
-    session.run(sql_workers.forget_workers)
     return _abandon(session, spent)
+
+
+def forget_workers(session: Session) -> None:
+    """Delete the rows of workers that ended a day ago."""
+    session.run(sql_workers.forget_workers)
 
 
 def _abandon(session: Session, spent: list[Orphan]) -> Settled:

@@ -10,35 +10,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any
-from uuid import UUID
 
 from cloaca_django import clock
 from cloaca_django.core import registry
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
-from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import Session, sql
 from cloaca_django.engine import claiming, operations, salvage, settlement, submission
-from cloaca_django.engine.agenda import Agenda, Pace
-from cloaca_django.engine.claiming import Assignment, Claimer
-from cloaca_django.engine.execution import Job, handed_back, job_for, timed_out, untouched
-from cloaca_django.engine.limits import Limits
-from cloaca_django.engine.memory import Memory
+from cloaca_django.engine.execution import timed_out
+from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
-    Ask,
     Batch,
-    Deferral,
-    Done,
     Effects,
-    Hint,
     Moved,
-    Watch,
 )
 from cloaca_django.engine.settlement import Outcome, Settled
-from cloaca_django.engine.slots import Slots
 from cloaca_django.engine.submission import Submitted
-from cloaca_django.engine.waiting import Waiters
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -46,60 +34,22 @@ MAX_BATCH = 500
 LOCKED_PATIENCE_SECONDS = 5.0
 
 
-class Turn:
-    """The state of one worker between its transactions."""
+class Turn(Ledger):
+    """One worker's transactions over what its ledger holds."""
 
     # Stands in for the database's clock in tests.
     now: datetime | None = None
-    is_draining = False
-    settled_tasks = 0
     failures = 0
     _was_lost = False
+    _waits_for_locks = False
     _session: Session | None = None
 
     def __init__(
-        self,
-        *,
-        connect: Callable[[], Session],
-        claimer: Claimer,
-        slots: Slots[Job],
-        memory: Memory,
-        limits: Limits,
-        start_job: Callable[[Job], None],
-        abandon_job: Callable[[Job], None],
-        publish: Callable[[Effects], None],
-        poll_seconds: float = 1.0,
-        claims_only_own: bool = False,
-        schema: str = "",
+        self, *, connect: Callable[[], Session], schema: str = "", **holdings: Any
     ) -> None:
+        super().__init__(**holdings)
         self.connect = connect
-        self.claimer = claimer
-        self.slots = slots
-        self.memory = memory
-        self.limits = limits
-        self.start_job = start_job
-        self.abandon_job = abandon_job
-        self.publish = publish
-        self.claims_only_own = claims_only_own
         self.schema = schema
-        self.running: dict[int, Job] = {}
-        self.own: set[UUID] = set()
-        self.saved: set[Workflow] = set()
-        self.waiters = Waiters()
-        self.batch = Batch()
-        self._inbox: SimpleQueue[Any] = SimpleQueue()
-        self.agenda = Agenda(poll_seconds)
-        self._pace = Pace(slots.limit)
-        self._locked_since: dict[int, float] = {}
-        self._takers: dict[type, Callable[[Any], None]] = {
-            Done: self._take_done, Ask: self._take_ask, Watch: self._take_watch,
-            Deferral: self._take_deferral, Moved: self.take_moved,
-            Hint: self._take_hint,
-        }  # fmt: skip
-
-    def post(self, message: object) -> None:
-        """Hand a message to the turn, which wakes. For every other thread."""
-        self._inbox.put(message)
 
     def wait(self, limit: float) -> None:
         """Wait until something is posted or due, at most ``limit`` seconds; keep what came."""
@@ -125,21 +75,12 @@ class Turn:
             moment = min(moment, self.agenda.next_moment)
         return max(0.0, moment - clock.monotonic())
 
-    def is_dormant(self) -> bool:
-        """Return whether this turn drives its own runs only and has none: it asks for nothing."""
-        return self.claims_only_own and not self.own and not self.waiters
-
-    def is_idle(self) -> bool:
-        """Return whether nothing is claimed, carried or known to be claimable."""
-        return not self.running and not self.batch and not self.agenda.may_be_ready
-
     def turn(self) -> bool:
         """Do everything that is due now in one transaction; False when there was nothing."""
         self._collect()
         for job, limit in self.limits.overdue():
-            if self.running.get(job.task_id) is job:
-                self._abandon(job)
-                self.batch.outcomes.append(timed_out(job, limit))
+            self._abandon(job)
+            self.batch.outcomes.append(timed_out(job, limit))
         try:
             session = self._connected()
             if self.agenda.is_hinted:
@@ -156,6 +97,7 @@ class Turn:
         self.failures = 0
         self.batch = Batch(outcomes=effects.settled.waiting)
         self._apply(session, effects)
+        self._settle_stuck()
         return True
 
     def _save_definitions(self, session: Session) -> None:
@@ -190,19 +132,16 @@ class Turn:
         return effects
 
     def _settle(self, session: Session, outcomes: list[Outcome]) -> Settled:
-        now = clock.monotonic()
-        patience = min((self._locked_since.get(o.task_id, now) for o in outcomes), default=now)
         return settlement.settle(
             session, outcomes, self.memory, worker=self.claimer.worker, claimer=self.claimer,
-            # Outcomes that met a locked run for long are settled alone, and wait for the lock.
-            wait=now - patience > LOCKED_PATIENCE_SECONDS,
+            wait=self._waits_for_locks,
         )  # fmt: skip
 
     def _promote(self, session: Session, effects: Effects) -> None:
         if self.agenda.is_something_due():
             session.run(sql.promote_due)
             effects.ended = operations.expire(session)
-            self.agenda.wake()
+            self.agenda.take_promotion()
         limited = self.agenda.may_be_waiting or self._touches_limit(effects)
         if limited and not self.is_draining and operations.admit(session):
             self.agenda.may_be_ready = True
@@ -224,17 +163,27 @@ class Turn:
             own = self.own if self.claims_only_own else None
             effects.claims = claiming.claim(session, self.claimer, own=own)
 
+    def _settle_stuck(self) -> None:
+        """Settle alone, and wait for its lock, what met a locked run for too long."""
+        now = clock.monotonic()
+        stuck = [
+            outcome
+            for outcome in self.batch.outcomes
+            if now - self._locked_since.get(outcome.task_id, now) > LOCKED_PATIENCE_SECONDS
+        ]
+        if not stuck:
+            return
+        self.batch.outcomes = [o for o in self.batch.outcomes if o not in stuck]
+        self._waits_for_locks = True
+        try:
+            for outcome in stuck:
+                self._locked_since.pop(outcome.task_id, None)
+                rest = salvage.one_by_one(Batch(outcomes=[outcome]), self._single)
+                self.batch.add(rest)
+        finally:
+            self._waits_for_locks = False
+
     # -- what is due
-
-    def room(self) -> int:
-        """Return how many tasks may be claimed: free slots, and a few more when tasks are short."""
-        return max(0, self.slots.limit + self._pace.prefetch() - self.slots.load)
-
-    def _may_claim(self) -> bool:
-        return not self.is_draining and (not self.claims_only_own or bool(self.own))
-
-    def _wants_claim(self) -> bool:
-        return self.agenda.may_be_ready and self._may_claim() and self.room() > 0
 
     def _is_due(self, session: Session) -> bool:
         if self._wants_claim():
@@ -255,13 +204,7 @@ class Turn:
         self.own.difference_update(self.waiters.resolve(session, pending=pending))
         if self._pace.has_stalled():
             # Long tasks hold every slot: what was claimed ahead goes to whoever is free.
-            self.batch.outcomes += [handed_back(job) for job in self.slots.withdraw()]
-
-    def _abandon(self, job: Job) -> None:
-        """Stop waiting for a job: its thread may go on, its slot and its outcome do not count."""
-        job.is_over = True
-        job.cancelled.set()
-        self.abandon_job(job)
+            self._hand_back(self.slots.withdraw())
 
     # -- messages
 
@@ -271,51 +214,6 @@ class Turn:
                 self._take(self._inbox.get_nowait())
             except Empty:
                 return
-
-    def _take(self, message: Any) -> None:
-        taker = self._takers.get(type(message))
-        if taker is None:
-            self.agenda.wake()
-        else:
-            taker(message)
-
-    def _take_ask(self, ask: Ask) -> None:
-        self.batch.asks.append(ask)
-        self.own.add(ask.submission.id)
-        self.waiters.add(ask.submission.id, ask.done)
-
-    def _take_watch(self, watch: Watch) -> None:
-        self.waiters.add(watch.run_id, watch.done)
-        self.agenda.look_soon()
-
-    def _take_deferral(self, deferral: Deferral) -> None:
-        self.batch.deferrals.append(deferral)
-
-    def _take_hint(self, hint: Hint) -> None:
-        self.agenda.is_hinted = True
-
-    def _take_done(self, message: Done) -> None:
-        job = message.job
-        if job.is_over:
-            return
-        self._pace.note(message.outcome.seconds)
-        if job.settled is None:
-            self.batch.outcomes.append(message.outcome)
-            return
-        # The task settled itself, in the transaction of its own writes.
-        self.memory.forget([job.run_id])
-        self.agenda.may_be_ready = self.agenda.may_be_ready or job.settled.leaves_ready
-        self._publish(Effects(job.settled))
-
-    def take_moved(self, moved: Moved) -> None:
-        """Let go of runs and tasks that another transaction moved."""
-        self.memory.forget(moved.run_ids)
-        for job in list(self.running.values()):
-            if job.run_id in moved.run_ids or job.task_id in moved.task_ids:
-                if not job.is_over:
-                    self._abandon(job)
-                self.running.pop(job.task_id, None)
-        self.agenda.look_soon()
 
     # -- after the commit
 
@@ -361,38 +259,6 @@ class Turn:
             self.own.add(holder)
             self.waiters.rename(asked, holder)
             self.agenda.look_soon()
-
-    def _start(self, assignment: Assignment) -> None:
-        state = assignment.state
-        name = state.tasks[assignment.position].name
-        workflow = registry.snapshot().get(state.workflow_name)
-        task = workflow.task_or_none(name) if workflow else None
-        if task is None:
-            # Another worker has the code; this one leaves it alone from now on.
-            self.claimer.refused.append(f"{state.workflow_name}/{name}")
-            self.batch.outcomes.append(untouched(assignment))
-            return
-        job = job_for(assignment, task)
-        self.running[job.task_id] = job
-        self.limits.add(job)
-        self.start_job(job)
-
-    def _publish(self, effects: Effects) -> None:
-        """Forget settled jobs, wake who waits for finished runs, and tell the listeners."""
-        settled = effects.settled
-        for outcome in (*settled.accepted, *settled.fenced):
-            self.running.pop(outcome.task_id, None)
-            self._locked_since.pop(outcome.task_id, None)
-        self.settled_tasks += len(settled.accepted)
-        for outcome in settled.fenced:
-            logger.warning(
-                "outcome of task %d was refused: its claim no longer holds", outcome.task_id,
-                extra={"run_id": str(outcome.run_id), "task_id": outcome.task_id},
-            )  # fmt: skip
-        for state, times in settled.finished:
-            self.own.discard(state.id)
-            self.waiters.finish(state, times)
-        self.publish(effects)
 
     # -- when the database fails
 

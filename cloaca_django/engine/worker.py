@@ -6,6 +6,7 @@ A ``cloaca_worker`` process and a ``DefaultRunner`` embedded in a program are th
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
 import os
@@ -39,7 +40,7 @@ from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
 from cloaca_django.engine.limits import Limits
 from cloaca_django.engine.memory import Memory
-from cloaca_django.engine.messages import HINT, WAKE, Deferral, Done, Effects, Moved
+from cloaca_django.engine.messages import HINT, WAKE, Deferral, Done, Effects, HandBack, Moved
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
 from cloaca_django.engine.turn import Turn
@@ -86,8 +87,9 @@ class Worker:
             claims_only_own=options.claims_only_own,
             schema=options.schema,
         )
+        self._pid = os.getpid()
         self.parked = 0
-        self.abandoned = 0
+        self.abandoned: set[Job] = set()
         self._holders: dict[int, Job] = {}
         self._aborter = Aborter(options.alias)
         self._stopping = threading.Event()
@@ -110,6 +112,7 @@ class Worker:
         finally:
             session.close()
         capture.install()
+        atexit.register(self._at_exit)
         self._watcher = open_watcher(self.options.alias, self.hint)
         self._spawn(self._beat, "cloaca-heartbeat")
         self._turn_thread = self._spawn(self._turns, "cloaca-turn")
@@ -134,18 +137,20 @@ class Worker:
 
     def stop(self, *, grace: float) -> bool:
         """Finish within ``grace`` seconds, then hand the rest back; True when all had finished."""
+        atexit.unregister(self._at_exit)
         self.turn.is_draining = True
-        for job in self.slots.withdraw():
-            self.turn.post(Done(job, execution.handed_back(job)))
-        self.wake()
+        self.turn.post(HandBack(running_too=False))
         finished = self._await_idle(grace)
-        for job in [] if finished else list(self.turn.running.values()):
-            job.cancelled.set()
-            self.turn.post(Done(job, execution.handed_back(job)))
         if not finished:
+            self.turn.post(HandBack(running_too=True))
             self._await_idle(5.0)
         self._end_threads()
         return finished
+
+    def _at_exit(self) -> None:
+        """Hand back what runs when the program ends without ``stop``."""
+        if self._pid == os.getpid():
+            self.stop(grace=0.0)
 
     def _await_idle(self, seconds: float) -> bool:
         end = clock.monotonic() + seconds
@@ -228,8 +233,9 @@ class Worker:
                 if self.options.recovers and clock.monotonic() >= next_sweep:
                     next_sweep = clock.monotonic() + settings.SWEEP_SECONDS
                     swept = recovery.sweep(session, max_crashes=settings.MAX_CRASHES)
-                    notices.publish(Effects(swept))
-                    self.turn.post(Moved(tuple(state.id for state in swept.states)))
+                    if swept.accepted:
+                        notices.publish(Effects(swept))
+                        self.wake()
             except Exception:
                 # The database is away; the lease lapses by itself, and the next beat tries again.
                 logger.warning("heartbeat failed", exc_info=True)
@@ -246,21 +252,30 @@ class Worker:
             self._register_anew(session)
             return
         done = recovery.reconcile(session, worker, live, grace=GRACE_SECONDS)
-        lost = {id for id in done.lost if self._is_settled_elsewhere(id, live[id])}
+        lost = {id for id in done.lost if self._is_taken_away(id, live[id])}
         if lost:
             self.turn.post(Moved(task_ids=frozenset(lost)))
         if done.requeued:
             self.wake()
 
-    def _is_settled_elsewhere(self, task_id: int, token: UUID) -> bool:
+    def _is_taken_away(self, task_id: int, token: UUID) -> bool:
+        """Say whether a job that the database no longer calls ours still runs here.
+
+        One that was claimed under an earlier id of this worker may still be settled.
+        """
         job = self.turn.running.get(task_id)
-        return job is not None and job.token == token and (job.seconds or 0) > GRACE_SECONDS
+        return job is not None and job.token == token and job.worker == self.claimer.worker
 
     def _register_anew(self, session: Session) -> None:
         """The lease lapsed: whatever ran is not ours any more, and the old id never comes back."""
         logger.error("the lease of this worker lapsed; it registers anew")
         self.claimer.worker = uuid.uuid4()
         recovery.register(session, self._row())
+
+    @property
+    def alias(self) -> str:
+        """The database this worker serves."""
+        return self.options.alias
 
     # -- the tasks' threads
 
@@ -270,7 +285,8 @@ class Worker:
         if job.is_over:
             self._give_back(job)
         elif job.task.is_async:
-            asyncio.run_coroutine_threadsafe(self._run_async(job), self._event_loop())
+            coroutine = self._run_async(job)
+            job.future = asyncio.run_coroutine_threadsafe(coroutine, self._event_loop())
         else:
             handle = TaskHandle(job, self) if job.task.wants_handle else None
             execution.tidy_connections()
@@ -291,6 +307,8 @@ class Worker:
     def _finish(self, job: Job, outcome: Outcome, handle: TaskHandle | None) -> None:
         if handle is not None:
             handle.consume()
+        if job.cancelled.is_set():
+            self.abandoned.discard(job)
         self.turn.post(Done(job, completing.result(job, outcome)))
         self._give_back(job)
 
@@ -301,9 +319,11 @@ class Worker:
 
     def _abandon(self, job: Job) -> None:
         """Let a job's thread go: its database connection is cut, its slot is given on."""
-        if job.task_id in self._holders:
-            self.abandoned += 1
-            self._give_back(job)
+        if job.started is not None:
+            self.abandoned.add(job)
+        self._give_back(job)
+        if job.future is not None:
+            job.future.cancel()
         self._aborter.abort(job)
         if job.waits_for is not None:
             self._spawn(lambda: self._cancel_child(job), "cloaca-cancel")

@@ -1,0 +1,200 @@
+"""What a worker holds in memory between its transactions: claims, waiters, what came in.
+
+No database here. One thread owns it; every other thread talks to it through ``post``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+from uuid import UUID
+
+from cloaca_django.core import registry
+from cloaca_django.core.workflow import Workflow
+from cloaca_django.engine.agenda import Agenda, Pace
+from cloaca_django.engine.claiming import Assignment, Claimer
+from cloaca_django.engine.execution import Job, handed_back, job_for, untouched
+from cloaca_django.engine.limits import Limits
+from cloaca_django.engine.memory import Memory
+from cloaca_django.engine.messages import (
+    Ask,
+    Batch,
+    Deferral,
+    Done,
+    Effects,
+    HandBack,
+    Hint,
+    Moved,
+    Watch,
+)
+from cloaca_django.engine.slots import Slots
+from cloaca_django.engine.waiting import Waiters
+
+logger = logging.getLogger("cloaca_django.worker")
+
+
+class Ledger:
+    """The claims of one worker, and what its next transaction shall carry."""
+
+    is_draining = False
+    settled_tasks = 0
+
+    def __init__(
+        self,
+        *,
+        claimer: Claimer,
+        slots: Slots[Job],
+        memory: Memory,
+        limits: Limits,
+        start_job: Callable[[Job], None],
+        abandon_job: Callable[[Job], None],
+        publish: Callable[[Effects], None],
+        poll_seconds: float = 1.0,
+        claims_only_own: bool = False,
+    ) -> None:
+        self.claimer = claimer
+        self.slots = slots
+        self.memory = memory
+        self.limits = limits
+        self.start_job = start_job
+        self.abandon_job = abandon_job
+        self.publish = publish
+        self.claims_only_own = claims_only_own
+        self.running: dict[int, Job] = {}
+        self.own: set[UUID] = set()
+        self.saved: set[Workflow] = set()
+        self.waiters = Waiters()
+        self.batch = Batch()
+        self.agenda = Agenda(poll_seconds)
+        self._pace = Pace(slots.limit)
+        self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._locked_since: dict[int, float] = {}
+        self._takers: dict[type, Callable[[Any], None]] = {
+            Done: self._take_done, Ask: self._take_ask, Watch: self._take_watch,
+            Deferral: self._take_deferral, Moved: self.take_moved, Hint: self._take_hint,
+            HandBack: self._take_hand_back,
+        }  # fmt: skip
+
+    def post(self, message: object) -> None:
+        """Hand a message to the turn, which wakes. For every other thread."""
+        self._inbox.put(message)
+
+    def room(self) -> int:
+        """Return how many tasks may be claimed: free slots, and a few more when tasks are short."""
+        return max(0, self.slots.limit + self._pace.prefetch() - self.slots.load)
+
+    def _may_claim(self) -> bool:
+        return not self.is_draining and (not self.claims_only_own or bool(self.own))
+
+    def _wants_claim(self) -> bool:
+        return self.agenda.may_be_ready and self._may_claim() and self.room() > 0
+
+    def is_dormant(self) -> bool:
+        """Return whether this turn drives its own runs only and has none: it asks for nothing."""
+        return self.claims_only_own and not self.own and not self.waiters
+
+    def is_idle(self) -> bool:
+        """Return whether nothing is claimed, carried or known to be claimable."""
+        return not self.running and not self.batch and not self.agenda.may_be_ready
+
+    def _hand_back(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            if not job.is_over:
+                self._abandon(job)
+                self.batch.outcomes.append(handed_back(job))
+
+    def _abandon(self, job: Job) -> None:
+        """Stop waiting for a job: its thread may go on, its slot and its outcome do not count."""
+        job.is_over = True
+        job.cancelled.set()
+        self.abandon_job(job)
+
+    # -- messages
+
+    def _take(self, message: Any) -> None:
+        taker = self._takers.get(type(message))
+        if taker is None:
+            self.agenda.wake()
+        else:
+            taker(message)
+
+    def _take_ask(self, ask: Ask) -> None:
+        self.batch.asks.append(ask)
+        self.own.add(ask.submission.id)
+        self.waiters.add(ask.submission.id, ask.done)
+
+    def _take_watch(self, watch: Watch) -> None:
+        self.waiters.add(watch.run_id, watch.done)
+        self.agenda.look_soon()
+
+    def _take_deferral(self, deferral: Deferral) -> None:
+        self.batch.deferrals.append(deferral)
+
+    def _take_hand_back(self, message: HandBack) -> None:
+        """Give claims back unused: those that have not started, or all of them."""
+        self._hand_back(self.slots.withdraw())
+        if message.running_too:
+            self._hand_back(list(self.running.values()))
+
+    def _take_hint(self, hint: Hint) -> None:
+        self.agenda.is_hinted = True
+
+    def _take_done(self, message: Done) -> None:
+        job = message.job
+        if job.is_over:
+            return
+        job.is_over = True
+        self._pace.note(message.outcome.seconds)
+        if job.settled is None:
+            self.batch.outcomes.append(message.outcome)
+            return
+        # The task settled itself, in the transaction of its own writes.
+        self.memory.forget([job.run_id])
+        self.agenda.may_be_ready = self.agenda.may_be_ready or job.settled.leaves_ready
+        self._publish(Effects(job.settled))
+
+    def take_moved(self, moved: Moved) -> None:
+        """Let go of runs and tasks that another transaction moved."""
+        self.memory.forget(moved.run_ids)
+        for job in list(self.running.values()):
+            if job.run_id in moved.run_ids or job.task_id in moved.task_ids:
+                if not job.is_over:
+                    self._abandon(job)
+                self.running.pop(job.task_id, None)
+        self.agenda.look_soon()
+
+    # -- claims
+
+    def _start(self, assignment: Assignment) -> None:
+        state = assignment.state
+        name = state.tasks[assignment.position].name
+        workflow = registry.snapshot().get(state.workflow_name)
+        task = workflow.task_or_none(name) if workflow else None
+        if task is None:
+            # Another worker has the code; this one leaves it alone from now on.
+            self.claimer.refused.append(f"{state.workflow_name}/{name}")
+            self.batch.outcomes.append(untouched(assignment))
+            return
+        job = job_for(assignment, task, worker=self.claimer.worker)
+        self.running[job.task_id] = job
+        self.limits.add(job)
+        self.start_job(job)
+
+    def _publish(self, effects: Effects) -> None:
+        """Forget settled jobs, wake who waits for finished runs, and tell the listeners."""
+        settled = effects.settled
+        for outcome in (*settled.accepted, *settled.fenced):
+            self.running.pop(outcome.task_id, None)
+            self._locked_since.pop(outcome.task_id, None)
+        self.settled_tasks += len(settled.accepted)
+        for outcome in settled.fenced:
+            logger.warning(
+                "outcome of task %d was refused: its claim no longer holds", outcome.task_id,
+                extra={"run_id": str(outcome.run_id), "task_id": outcome.task_id},
+            )  # fmt: skip
+        for state, times in settled.finished:
+            self.own.discard(state.id)
+            self.waiters.finish(state, times)
+        self.publish(effects)
