@@ -77,4 +77,5 @@ if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": _PRINTED}}
 else:
     EMAIL_BACKEND = _PRINTED
+SITE_URL = env.str("SITE_URL", default="http://127.0.0.1:8000")
 DEFAULT_FROM_EMAIL = "weather@example.com"

@@ -59,6 +59,7 @@ LANGUAGE_CODE = "en-us"
 if django.VERSION >= (6, 1):
     MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+SITE_URL = "http://testserver"
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import calendar
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
+MONTHS = 12
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 32
 
@@ -34,11 +34,12 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line over the year and where its name stands."""
+    """A line over the year, and where its name stands: colour alone would not do."""
 
     name: str
     points: str
-    css: str
+    x: float
+    y: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def temperatures(months: Sequence[dict[str, Any]]) -> Chart:
         y_ticks=scale.ticks(),
         bars=(),
         band=" ".join([*upper, *reversed(lower)]),
-        lines=(Line("high", " ".join(upper), "high"), Line("low", " ".join(lower), "low")),
+        lines=(_line("high", months, upper, scale), _line("low", months, lower, scale)),
         headings=("Month", "High, °C", "Low, °C"),
         rows=tuple((_name(m), f"{m['temp_max']:.1f}", f"{m['temp_min']:.1f}") for m in months),
     )
@@ -142,12 +143,19 @@ def precipitation(months: Sequence[dict[str, Any]]) -> Chart:
     )
 
 
+def _line(name: str, months: Sequence[dict[str, Any]], points: Sequence[str], scale: Scale) -> Line:
+    """Return a line whose name stands above its middle."""
+    month = months[len(months) // 2]
+    y = scale.y(month["temp_max" if name == "high" else "temp_min"]) - 8
+    return Line(name, " ".join(points), _middle(month), round(y, 1))
+
+
 def _name(month: dict[str, Any]) -> str:
-    return MONTHS[month["month"] - 1]
+    return str(calendar.month_name[month["month"]])
 
 
 def _slot() -> float:
-    return (WIDTH - LEFT - RIGHT) / len(MONTHS)
+    return (WIDTH - LEFT - RIGHT) / MONTHS
 
 
 def _middle(month: dict[str, Any]) -> float:
@@ -160,7 +168,7 @@ def _point(month: dict[str, Any], y: float) -> str:
 
 
 def _month_ticks(months: Sequence[dict[str, Any]]) -> tuple[Tick, ...]:
-    return tuple(Tick(_middle(month), _name(month)) for month in months)
+    return tuple(Tick(_middle(month), _name(month)[:3]) for month in months)
 
 
 def _bar(month: dict[str, Any], scale: Scale) -> Bar:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from django.conf import settings
 from django.core.mail import send_mail
 from django.urls import reverse
 
@@ -119,9 +120,13 @@ with cloaca.WorkflowBuilder("seattle_weather") as seattle:
 
     @cloaca.task(id="send_report", dependencies=[write_report])
     def send_report(context: cloaca.Context) -> None:
-        """Send the report as text. In this example mails are printed."""
+        """Send the report as text. In this example mails are printed.
+
+        No transaction can hold a mail back: if the worker dies right after sending it, it is
+        sent again.
+        """
         report = Report.objects.get(pk=context["report_id"])
-        link = reverse("weather:report", args=[report.pk])
+        link = settings.SITE_URL + reverse("weather:report", args=[report.pk])
         send_mail(report.title, reports.as_text(report, link), None, ["reader@example.com"])
 
 
