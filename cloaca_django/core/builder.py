@@ -101,7 +101,8 @@ class WorkflowBuilder:
             max_running=self._max_running,
             params=self._scope.params,
         )
-        self._is_closed = self._opened is None
+        # Inside of its block a builder goes on: the block's end builds again.
+        self._is_closed |= self._opened is None
         return workflow
 
     def __enter__(self) -> WorkflowBuilder:
@@ -130,7 +131,7 @@ class WorkflowBuilder:
 
     def _known(self, task: Reference) -> Draft:
         if not isinstance(task, str) and not callable(task):
-            raise InvalidReference(self._owner, "Task", task)
+            raise InvalidReference(self._owner, "Task", task, name="a string task ID")
         drafts = {
             **{one.name: Draft(one, one.dependencies) for one in self._registered()},
             **self._scope.drafts,

@@ -79,9 +79,9 @@ class ConflictingOptions(InvalidDefinition):
 class InvalidReference(InvalidDefinition):
     """Something that names no task. ``what`` is its place, such as ``Dependency 0``."""
 
-    def __init__(self, owner: str, what: str, reference: object) -> None:
+    def __init__(self, owner: str, what: str, reference: object, *, name: str = "a string") -> None:
         super().__init__(
-            f"{owner}: {what} must be either a string task ID or a function object with "
+            f"{owner}: {what} must be either {name} or a function object with "
             f"__name__ attribute, not {shown(reference)}"
         )
 
