@@ -124,10 +124,10 @@ class Bench:
 
 
 def sampled(action: Callable[[], None], *, count: int, seconds: float) -> list[float]:
-    """Milliseconds of each call, until either limit is reached; at least three."""
+    """Milliseconds of each call, until either limit is reached; at least two."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < count and (len(times) < 3 or time.perf_counter() < end):
+    while len(times) < count and (len(times) < 2 or time.perf_counter() < end):
         start = time.perf_counter()
         action()
         times.append(1000 * (time.perf_counter() - start))
