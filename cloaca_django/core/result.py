@@ -26,7 +26,8 @@ class TaskResult:
         return self.name
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, init=False)
+# Without slots: with them Python 3.11 answers an assignment to a property with a TypeError.
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class PipelineResult:
     """The outcome of one run; read-only.
 
