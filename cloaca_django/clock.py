@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
-from uuid import UUID
 
 
 def monotonic() -> float:
@@ -23,11 +21,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def new_run_id() -> UUID:
-    """Return a version 7 UUID: 48 bits of milliseconds, then 74 random bits (RFC 9562, 5.7)."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | random
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return UUID(int=value)
+def milliseconds() -> int:
+    """Return this process's wall clock in milliseconds since 1970. For run ids only."""
+    return time.time_ns() // 1_000_000

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import astuple
+from dataclasses import fields
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -21,6 +22,17 @@ from cloaca_django.dialect import rows, sql, sql_workers
 
 Row = tuple[Any, ...]
 Builder = Callable[..., str]
+
+
+def _values_of(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function from a dataclass to its values; ``astuple`` copies them deeply."""
+    return attrgetter(*(field.name for field in fields(kind)))
+
+
+_RUN = _values_of(rows.NewRun)
+_TASK = _values_of(rows.NewTask)
+_RUN_MOVE = _values_of(rows.RunMove)
+_ATTEMPT = _values_of(rows.Attempt)
 
 
 class Transport(Protocol):
@@ -98,7 +110,7 @@ class Session:
 
     def insert_runs(self, runs: Iterable[rows.NewRun]) -> set[UUID]:
         """Insert runs; returns the ids that were new."""
-        found = self.run(sql.insert_runs, (astuple(run) for run in runs))
+        found = self.run(sql.insert_runs, map(_RUN, runs))
         return {self.uuid(row[0]) for row in found}
 
     def insert_tasks(
@@ -106,7 +118,7 @@ class Session:
     ) -> list[rows.InsertedTask]:
         """Insert tasks; those with a token start as Running, owned by ``worker``."""
         owner = None if worker is None else self.key(worker)
-        found = self.run(sql.insert_tasks, (astuple(task) for task in tasks), worker=owner)
+        found = self.run(sql.insert_tasks, map(_TASK, tasks), worker=owner)
         return [rows.InsertedTask(id, self.uuid(run), at, status) for id, run, at, status in found]
 
     def run_for_key(self, key: str) -> Row | None:
@@ -145,7 +157,7 @@ class Session:
 
     def move_runs(self, moves: Iterable[rows.RunMove]) -> dict[UUID, rows.RunTimes]:
         """Write runs' statuses; returns their times."""
-        found = self.run(sql.move_runs, (astuple(move) for move in moves))
+        found = self.run(sql.move_runs, map(_RUN_MOVE, moves))
         return {self.uuid(row[0]): self.times(row[1:]) for row in found}
 
     def times(self, row: Row) -> rows.RunTimes:
@@ -167,7 +179,7 @@ class Session:
     def insert_attempts(self, attempts: Iterable[rows.Attempt], worker: UUID | None) -> None:
         """Keep attempts that did not succeed."""
         owner = None if worker is None else self.key(worker)
-        self.run(sql.insert_attempts, (astuple(attempt) for attempt in attempts), worker=owner)
+        self.run(sql.insert_attempts, map(_ATTEMPT, attempts), worker=owner)
 
     def insert_logs(self, logs: Iterable[tuple[int, int, str]]) -> None:
         """Keep ``(task id, attempt, text)`` triples."""

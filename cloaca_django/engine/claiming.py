@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from cloaca_django import ids
 from cloaca_django.core import registry
 from cloaca_django.core.progress import RunState, restore
 from cloaca_django.dialect import Session
@@ -25,7 +25,7 @@ class Claimer:
 
     worker: UUID
     room: int = 0
-    token: UUID = field(default_factory=uuid.uuid4)
+    token: UUID = field(default_factory=ids.new_token)
     queues: Sequence[str] = ("default",)
     only: frozenset[str] | None = None
     refused: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Claimer:
     def renew(self, room: int) -> None:
         """Start another turn: new room, new token."""
         self.room = room
-        self.token = uuid.uuid4()
+        self.token = ids.new_token()
 
 
 @dataclass(frozen=True, slots=True)

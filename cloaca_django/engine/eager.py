@@ -6,7 +6,6 @@ retries and polls move a virtual clock instead of sleeping, and time limits are 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from django.db import transaction
 
+from cloaca_django import ids
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
 from cloaca_django.dialect import Session, site_session, sql
@@ -70,7 +70,7 @@ def drain(alias: str, run_ids: list[UUID]) -> None:
 
 def _step(session: Session, host: EagerHost, memory: Memory, run_ids: list[UUID]) -> bool:
     session.now = host.now
-    token, worker = uuid.uuid4(), uuid.uuid4()
+    token, worker = ids.new_token(), ids.new_token()
     with session.transaction():
         operations.admit(session)
         claims = session.claim_own(run_ids, token=token, worker=worker, room=BATCH)

@@ -31,6 +31,31 @@ MESSAGE_LIMIT = 4_000
 TRACEBACK_LIMIT = 32_000
 
 
+class Flag:
+    """An event that costs nothing until somebody waits for it; few tasks are ever cancelled."""
+
+    __slots__ = ("_event", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._event: threading.Event | None = None
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        event = self._event
+        if event is not None:
+            event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is set, at most ``seconds``. By one thread at a time."""
+        self._event = event = threading.Event()
+        # Whoever set it before it saw the event set the flag first.
+        return self._is_set or event.wait(seconds)
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One claimed task on its way through an executor."""
@@ -48,7 +73,7 @@ class Job:
     thread_id: int | None = None
     worker: UUID | None = None
     # Set when this job's outcome no longer counts: timed out, cancelled or fenced.
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: Flag = field(default_factory=Flag)
     # Its outcome was taken, or nobody waits for it any more: a claim has one outcome.
     is_over: bool = False
     # Of an async body; cancelling it cancels the body.

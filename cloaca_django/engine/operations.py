@@ -7,10 +7,10 @@ the run's row first, checks its state, and raises InvalidTransition when the act
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+from cloaca_django import ids
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
 from cloaca_django.core.progress import TASK_COLUMNS, restore
@@ -62,7 +62,7 @@ def end_runs(
         batch = [(id,) for id in ended]
         session.run(sql.cancel_tasks, batch, reason=message)
         session.run(
-            sql_workers.end_runs, batch, status=status, message=message, revision=uuid.uuid4()
+            sql_workers.end_runs, batch, status=status, message=message, revision=ids.new_token()
         )
     return ended
 

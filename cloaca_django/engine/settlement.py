@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from cloaca_django import ids
 from cloaca_django.core import progress
 from cloaca_django.core.merge import Write
 from cloaca_django.core.progress import Move, RunState, restore
@@ -186,7 +186,7 @@ def _move_on(
         for move in moves:
             task_moves.append(_task_move(settled, state, move, run, claimer))
         ended = progress.outcome(state)
-        state.revision = uuid.uuid4()
+        state.revision = ids.new_token()
         state.status = ended or (
             RunStatus.PAUSED if run.status == RunStatus.PAUSED else RunStatus.RUNNING
         )

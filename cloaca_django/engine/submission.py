@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from cloaca_django import clock
+from cloaca_django import ids
 from cloaca_django.conf import QUEUE_NAME, settings
 from cloaca_django.core import progress
 from cloaca_django.core.context import Context, decode_writes, encode
@@ -144,7 +143,7 @@ def prepare(
     checked = validate(workflow, data)
     initial = data if checked is data else Context(checked).snapshot()
     text = encode(initial, limit=settings.MAX_CONTEXT_BYTES)
-    return Submission(run_id or clock.new_run_id(), workflow, initial, text, options)
+    return Submission(run_id or ids.new_run_id(), workflow, initial, text, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +179,7 @@ def new_state(submission: Submission) -> RunState:
     state = RunState(
         id=submission.id,
         workflow_name=workflow.name,
-        revision=uuid.uuid4(),
+        revision=ids.new_token(),
         status=RunStatus.PENDING,
         initial=submission.initial,
         shape=shape,

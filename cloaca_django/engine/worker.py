@@ -12,13 +12,12 @@ import logging
 import os
 import socket
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from cloaca_django import VERSION, clock
+from cloaca_django import VERSION, clock, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
@@ -73,7 +72,9 @@ class Worker:
     def __init__(self, options: WorkerOptions) -> None:
         self.options = options
         self.slots: Slots[Job] = Slots(options.concurrency, self._run)
-        self.claimer = Claimer(worker=uuid.uuid4(), queues=options.queues, only=options.workflows)
+        self.claimer = Claimer(
+            worker=ids.new_token(), queues=options.queues, only=options.workflows
+        )
         self.turn = Turn(
             connect=self._connect,
             claimer=self.claimer,
@@ -269,7 +270,7 @@ class Worker:
     def _register_anew(self, session: Session) -> None:
         """The lease lapsed: whatever ran is not ours any more, and the old id never comes back."""
         logger.error("the lease of this worker lapsed; it registers anew")
-        self.claimer.worker = uuid.uuid4()
+        self.claimer.worker = ids.new_token()
         recovery.register(session, self._row())
 
     @property
