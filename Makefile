@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: help demo test check bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   run the example workflow on a fresh SQLite database"
 	@echo "make test   run the tests on SQLite and on PostgreSQL"
 	@echo "make check  format, lint, types, import contracts, migrations"
+	@echo "make bench  measure this engine beside others; BENCH_ARGS=--help says how"
 	@echo "make clean  remove what the targets above made"
 
 $(VENV)/.base $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: requirements/%.txt requirements/base.txt
@@ -37,6 +38,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+# Builds environments of its own, so it needs none of ours.
+bench:
+	$(PYTHON) -m benchmarks $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
