@@ -91,7 +91,9 @@ class Worker:
         self._pid = os.getpid()
         self.parked = 0
         self.abandoned: set[Job] = set()
-        self._holders: dict[int, Job] = {}
+        # Jobs that hold a slot, by identity: a retry may run while the body it replaces still does.
+        self._holders: set[Job] = set()
+        self._holders_lock = threading.Lock()
         self._aborter = Aborter(options.alias)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -166,12 +168,12 @@ class Worker:
         self.wake()
         if self._watcher is not None:
             self._watcher.close()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(10.0)
         self.slots.close()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
         self._say(WorkerState.STOPPED)
         capture.remove()
 
@@ -281,7 +283,7 @@ class Worker:
     # -- the tasks' threads
 
     def _run(self, job: Job) -> None:
-        self._holders[job.task_id] = job
+        self._holders.add(job)
         job.host = self
         if job.is_over:
             self._give_back(job)
@@ -314,8 +316,11 @@ class Worker:
         self._give_back(job)
 
     def _give_back(self, job: Job) -> None:
-        # Whoever takes the job out of the map gives its slot back: once, whoever comes first.
-        if self._holders.pop(job.task_id, None) is job:
+        # Whoever takes the job out of the set gives its slot back: once, whoever comes first.
+        with self._holders_lock:
+            is_holder = job in self._holders
+            self._holders.discard(job)
+        if is_holder:
             self.slots.release()
 
     def _abandon(self, job: Job) -> None:
@@ -346,8 +351,23 @@ class Worker:
         with self._loop_lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._spawn(self._loop.run_forever, "cloaca-async")
+                self._spawn(self._serve_loop, "cloaca-async")
             return self._loop
+
+    def _serve_loop(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            loop.run_forever()
+        finally:
+            # Coroutines of abandoned tasks end here; nobody waits for them any more.
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     # -- what a task's handle asks for
 
@@ -364,7 +384,7 @@ class Worker:
     def unpark(self, job: Job) -> None:
         """Take a slot again."""
         self.slots.reacquire()
-        self._holders[job.task_id] = job
+        self._holders.add(job)
         self.parked -= 1
         job.is_parked = False
         self.turn.post(Deferral(job, is_deferred=False))
