@@ -35,9 +35,14 @@ def new_token() -> UUID:
 
 
 def new_run_id() -> UUID:
-    """Return a UUID ordered by time (version 7): milliseconds, then 74 random bits.
+    """Return a UUID ordered by time (version 7): milliseconds, then 74 random bits."""
+    return run_id_at(clock.milliseconds(), _generator.getrandbits(80))
+
+
+def run_id_at(milliseconds: int, bits: int) -> UUID:
+    """Return the version 7 UUID of a moment and of the lowest 80 of ``bits``.
 
     Source: RFC 9562, section 5.7.
     """
-    bits = _generator.getrandbits(80) & ~(_VERSION | _VARIANT)
-    return UUID(int=(clock.milliseconds() & 0xFFFF_FFFF_FFFF) << 80 | bits | _ORDERED)
+    bits = bits & ((1 << 80) - 1) & ~(_VERSION | _VARIANT)
+    return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | bits | _ORDERED)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from cloaca_django import ids
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.worker import Worker
@@ -39,7 +40,9 @@ class Parent:
         It is the same in every attempt, so a repeated body finds the child of its first attempt.
         """
         self.job.children += 1
-        return uuid.uuid5(_NAMESPACE, f"{self.task_id}:{self.job.children}")
+        digest = uuid.uuid5(_NAMESPACE, f"{self.task_id}:{self.job.children}")
+        # Of the parent's moment: lists and retention rely on ids that are ordered by time.
+        return ids.run_id_at(self.run_id.int >> 80, digest.int)
 
     @contextmanager
     def waiting(self, child: UUID) -> Iterator[None]:
