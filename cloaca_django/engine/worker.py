@@ -362,10 +362,10 @@ class Worker:
             loop.run_forever()
         finally:
             # Coroutines of abandoned tasks end here; nobody waits for them any more.
-            left = asyncio.all_tasks(loop)
-            for task in left:
+            for task in (left := asyncio.all_tasks(loop)):
                 task.cancel()
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            if left:
+                loop.run_until_complete(asyncio.wait(left))
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
