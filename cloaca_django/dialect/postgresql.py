@@ -154,7 +154,7 @@ class PostgresSession(Session):
         )
 
     def clock(self) -> datetime:
-        value: datetime = self.run(lambda d: f"SELECT {d.clock}")[0][0]
+        value: datetime = self.run(sql.read_clock)[0][0]
         return value
 
 

@@ -288,3 +288,8 @@ def next_due(d: Fragments) -> str:
     return f"""
         SELECT {d.seconds_until("min(due_at)")} FROM cloaca_task
         WHERE status = {SCHEDULED} AND run_id IN (SELECT o_id FROM {d.source("id uuid")})"""
+
+
+def read_clock(d: Fragments) -> str:
+    """Read the database's time."""
+    return f"SELECT {d.clock}"

@@ -188,7 +188,7 @@ class SqliteSession(Session):
         return bool(changed)
 
     def clock(self) -> datetime:
-        text = self.run(lambda d: f"SELECT {d.clock}")[0][0]
+        text = self.run(sql.read_clock)[0][0]
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
