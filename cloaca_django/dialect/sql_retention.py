@@ -1,0 +1,63 @@
+"""The hand-written SQL that deletes old runs. Both databases share it."""
+
+from __future__ import annotations
+
+from cloaca_django.dialect.sql import Fragments
+
+
+def _chosen(d: Fragments) -> str:
+    return f"(SELECT o_id FROM {d.source('id uuid')})"
+
+
+def _is_old(d: Fragments) -> str:
+    # Ids are ordered by time and a run ends after it was made, so its key's index finds it.
+    return f"""r.id > %(after)s{d.uuid} AND r.id < %(before)s{d.uuid}
+          AND r.finished_at < {d.later(f"-%(age)s{d.float}")}
+          AND r.status IN (SELECT o_status FROM {d.source("status text")})"""
+
+
+def old_runs(d: Fragments) -> str:
+    """Choose the oldest ended runs of some statuses, and keep other pruners off them."""
+    return f"""
+        SELECT r.id FROM cloaca_run r WHERE {_is_old(d)}
+        ORDER BY r.id LIMIT %(room)s {d.lock_or_skip}"""
+
+
+def count_old_runs(d: Fragments) -> str:
+    """Count the runs that ``old_runs`` would choose in the end, by status."""
+    return f"""
+        SELECT r.status, count(*) FROM cloaca_run r WHERE {_is_old(d)} GROUP BY r.status"""
+
+
+def delete_logs(d: Fragments) -> str:
+    """Delete what the tasks of some runs logged."""
+    return f"""
+        DELETE FROM cloaca_log WHERE task_id IN
+            (SELECT t.id FROM cloaca_task t WHERE t.run_id IN {_chosen(d)})"""
+
+
+def delete_attempts(d: Fragments) -> str:
+    """Delete the failed attempts of the tasks of some runs."""
+    return f"""
+        DELETE FROM cloaca_attempt WHERE task_id IN
+            (SELECT t.id FROM cloaca_task t WHERE t.run_id IN {_chosen(d)})"""
+
+
+def delete_tasks(d: Fragments) -> str:
+    """Delete the tasks of some runs."""
+    return f"DELETE FROM cloaca_task WHERE run_id IN {_chosen(d)} RETURNING id"
+
+
+def forget_fires(d: Fragments) -> str:
+    """Keep the fires that started some runs, without the runs."""
+    return f"UPDATE cloaca_fire SET run_id = NULL WHERE run_id IN {_chosen(d)}"
+
+
+def forget_parents(d: Fragments) -> str:
+    """Keep the children of some runs, without their parents."""
+    return f"UPDATE cloaca_run SET parent_id = NULL WHERE parent_id IN {_chosen(d)}"
+
+
+def delete_runs(d: Fragments) -> str:
+    """Delete runs that nothing refers to any more."""
+    return f"DELETE FROM cloaca_run WHERE id IN {_chosen(d)} RETURNING id"
