@@ -66,10 +66,7 @@ class RetryCondition:
     def exceptions(*types: type[BaseException]) -> RetryCondition:
         """Those of the given classes and their subclasses."""
         for one in types:
-            if not (isinstance(one, type) and issubclass(one, BaseException)):
-                raise InvalidOptionType(
-                    "RetryCondition.exceptions", "types", one, rule="must be exception classes"
-                )
+            _check_exception_class(one)
         return RetryCondition("types", types=tuple(type_names(one)[0] for one in types))
 
     def accepts(self, error_types: Sequence[str], message: str) -> bool:
@@ -111,3 +108,9 @@ def condition_from(owner: str, value: Any) -> RetryCondition:
     return RetryCondition(
         options.choice(owner, "retry_condition", value, accepted=("never", "transient", "all"))
     )
+
+
+def _check_exception_class(given: object) -> None:
+    if not (isinstance(given, type) and issubclass(given, BaseException)):
+        owner, rule = "RetryCondition.exceptions", "must be exception classes"
+        raise InvalidOptionType(owner, "types", given, rule=rule)

@@ -2,7 +2,7 @@
 
 Source: Cloacina's content hash, SipHash-1-3 with a zero key over the definition in a canonical
 order. What it does not cover, rules, policies and limits, is added only where it is not the
-default, so versions of plain workflows agree with upstream's.
+default, so the versions of plain workflows are upstream's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ def fingerprint(
     name: str,
     description: str | None,
     tags: Mapping[str, str],
-    extra: str = "",
 ) -> str:
     """Return 16 hexadecimal digits. ``scope`` is tenant, package, workflow."""
     ordered = sorted(parts)
@@ -56,8 +55,6 @@ def fingerprint(
     for part in ordered:
         if part.extra:
             _add_text(text, part.name, part.extra)
-    if extra:
-        _add_text(text, extra)
     return f"{siphash_1_3(bytes(text)):016x}"
 
 

@@ -69,7 +69,7 @@ def register_workflow_constructor(name: str, constructor: Callable[[], Workflow]
 
 def find(name: str) -> Workflow:
     """Return a workflow. Raises WorkflowNotFound, which lists close matches."""
-    workflow = _workflows.get(name) if isinstance(name, str) else None
+    workflow = _workflows.get(name)
     if workflow is None:
         raise WorkflowNotFound(name, _workflows)
     return workflow

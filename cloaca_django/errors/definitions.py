@@ -34,7 +34,8 @@ class InvalidOption(InvalidDefinition):
     """An option of a task, a workflow or a policy with a value that is not allowed."""
 
     def __init__(self, owner: str, option: str, value: object, *, rule: str) -> None:
-        super().__init__(f"{owner}: {option} {rule}, not {shown(value)}", option=option)
+        super().__init__(f"{owner}: {option} {rule}, not {shown(value)}")
+        self.option = option
 
 
 class InvalidOptionType(InvalidOption, TypeError):
@@ -54,8 +55,8 @@ class UnknownChoice(InvalidOption):
         InvalidDefinition.__init__(
             self,
             f"{owner}: unknown {option} {shown(value)}: expected one of {words}{hint}",
-            option=option,
         )
+        self.option = option
 
 
 class UnknownOption(InvalidDefinition, TypeError):
@@ -164,7 +165,8 @@ class InvalidTaskGraph(InvalidDefinition):
     """Tasks that together make no workflow."""
 
     def __init__(self, workflow: str, problem: str) -> None:
-        super().__init__(f"Workflow validation failed: {problem}", workflow=workflow)
+        super().__init__(f"Workflow validation failed: {problem}")
+        self.workflow = workflow
 
 
 class EmptyWorkflow(InvalidTaskGraph):

@@ -73,7 +73,8 @@ class InvalidConfig(InvalidInput):
     """A configuration value out of its range."""
 
     def __init__(self, field: str, value: object, rule: str) -> None:
-        super().__init__(f"Invalid configuration: {field} {rule}, not {shown(value)}", field=field)
+        super().__init__(f"Invalid configuration: {field} {rule}, not {shown(value)}")
+        self.field = field
 
 
 class InvalidConfigType(InvalidConfig, TypeError):
@@ -88,7 +89,8 @@ class InvalidContext(InvalidInput):
     """Something a context cannot hold. ``path`` is where, ``$`` being the context."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"Invalid context: {path}: {problem}", path=path)
+        super().__init__(f"Invalid context: {path}: {problem}")
+        self.path = path
 
 
 class InvalidContextType(InvalidContext, TypeError):
@@ -131,7 +133,8 @@ class ContextKeyNotFound(CloacaError, KeyError):
     """A key that the context does not hold."""
 
     def __init__(self, key: str, known: Iterable[str]) -> None:
-        super().__init__(f"Key not found: {shown(key)}{nearest(key, known)}", key=key)
+        super().__init__(f"Key not found: {shown(key)}{nearest(key, known)}")
+        self.key = key
 
 
 class InvalidParams(InvalidInput):
@@ -139,7 +142,8 @@ class InvalidParams(InvalidInput):
 
     def __init__(self, workflow: str, problems: dict[str, str]) -> None:
         text = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-        super().__init__(f"Invalid inputs of workflow {shown(workflow)}: {text}", problems=problems)
+        super().__init__(f"Invalid inputs of workflow {shown(workflow)}: {text}")
+        self.problems = problems
 
 
 class WorkflowNotFound(InvalidInput):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 
@@ -22,7 +23,10 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    # Bounded: comparing a long name with ten thousand others takes seconds.
+    if len(name) > 80:
+        return ""
+    close = difflib.get_close_matches(name, list(islice(known, 500)), n=1)
     return f"; did you mean {shown(close[0])}?" if close else ""
 
 
@@ -42,10 +46,6 @@ def _rebuilt(cls: type[CloacaError], args: tuple[Any, ...], facts: dict[str, Any
 
 class CloacaError(Exception):
     """Anything this package refuses or reports."""
-
-    def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message)
-        self.__dict__.update(facts)
 
     def __str__(self) -> str:
         # KeyError would print its repr.

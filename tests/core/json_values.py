@@ -23,7 +23,9 @@ values = st.recursive(
 contexts = st.dictionaries(keys, values, max_size=5)
 
 # Few keys and few values, so that tasks meet; and values that Python thinks equal.
-_few = st.sampled_from([0, 1, True, 1.0, None, "1", [], [1], [1, 2], [True], [2, [1]], {}])
+_few: st.SearchStrategy[Any] = st.sampled_from(
+    [0, 1, True, 1.0, None, "1", [], [1], [1, 2], [True], [2, [1]], {}]
+)
 meeting_keys = st.sampled_from("abc")
 meeting_values = st.recursive(
     _few, lambda inner: st.dictionaries(meeting_keys, inner, max_size=3), max_leaves=5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -186,6 +187,14 @@ def test_add_task_takes_what_an_earlier_block_declared() -> None:
     assert workflow.version == registry.find("w").version
 
 
+def test_add_task_knows_a_wrapped_function_by_its_name() -> None:
+    with WorkflowBuilder("w"):
+        task()(body)
+    builder = WorkflowBuilder("w")
+    builder.add_task(functools.wraps(body)(lambda context: None))
+    assert [one.function for one in builder.build().tasks] == [body]
+
+
 def test_add_task_inside_of_its_block_changes_nothing() -> None:
     with WorkflowBuilder("w") as builder:
         task()(body)
@@ -240,7 +249,7 @@ def test_a_finished_builder_is_finished() -> None:
             lambda one: one.add_task("body"),
             lambda one: one.description("x"),
             lambda one: one.tag("a", "b"),
-            lambda one: one.__enter__(),
+            WorkflowBuilder.__enter__,
         ):
             with pytest.raises(BuilderClosed, match="open a new WorkflowBuilder"):
                 use(finished)

@@ -97,7 +97,7 @@ def test_numbers_are_integers(name: str, value: Any) -> None:
 @pytest.mark.parametrize("value", [-1, 10**12])
 def test_numbers_out_of_range_are_overflows_and_value_errors(name: str, value: int) -> None:
     for refuse in (
-        lambda: DefaultRunnerConfig(**{name: value}),
+        lambda: DefaultRunnerConfig(**{name: value}),  # type: ignore[arg-type]
         lambda: setattr(DefaultRunnerConfig(), name, value),
     ):
         with pytest.raises(ConfigOutOfRange, match="Invalid configuration: ") as caught:

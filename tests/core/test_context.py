@@ -43,6 +43,10 @@ class Word(str):
     pass
 
 
+class Ratio(float):
+    pass
+
+
 def nested_lists(depth: int) -> Any:
     value: Any = 1
     for _ in range(depth):
@@ -71,7 +75,7 @@ REFUSED = [
     ({"a": object()}, InvalidContextType, "object is not JSON"),
     ({"a": lambda: 1}, InvalidContextType, "function is not JSON"),
     ({"a": 1j}, InvalidContextType, "complex is not JSON"),
-    ({"a": (one for one in ())}, InvalidContextType, "generator is not JSON; use list(value)"),
+    ({"a": (one for one in "x")}, InvalidContextType, "generator is not JSON; use list(value)"),
     ({"a": {}.keys()}, InvalidContextType, "dict_keys is not JSON"),
     ({"a": datetime.datetime(2026, 1, 1)}, InvalidContextType, "use value.isoformat()"),  # noqa: DTZ001
     ({"a": datetime.date(2026, 1, 1)}, InvalidContextType, "use value.isoformat()"),
@@ -170,6 +174,8 @@ def test_a_long_path_is_cut() -> None:
         (UserDict({"a": 1}), {"a": 1}),
         (Level.LOW, 1),
         (Word("x"), "x"),
+        (Ratio(0.5), 0.5),
+        ({Word("k"): 1}, {"k": 1}),
         (nested_lists(63), nested_lists(63)),
     ],
 )
@@ -220,6 +226,16 @@ def test_a_missing_key_is_a_key_error_that_names_the_nearest() -> None:
     assert str(caught.value) == "Key not found: 'userid'; did you mean 'user_id'?"
     with pytest.raises(KeyError):
         del Context()["a"]
+
+
+def test_items_can_be_assigned_and_deleted() -> None:
+    context = Context()
+    context["a"] = (1,)
+    assert context == {"a": [1]}
+    del context["a"]
+    assert context == {}
+    with pytest.raises(InvalidContext):
+        context["a"] = float("nan")
 
 
 def test_none_is_a_value() -> None:

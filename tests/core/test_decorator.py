@@ -122,7 +122,7 @@ def test_a_policy_excludes_the_single_keywords() -> None:
 
 def test_it_takes_keywords_only() -> None:
     with pytest.raises(TypeError, match="options must be given by keyword"):
-        task(body)  # type: ignore[arg-type]
+        task(body)
 
 
 def test_it_needs_an_open_builder() -> None:
@@ -174,6 +174,11 @@ def test_options_become_the_policy() -> None:
     )
     assert found == Policy(retry, 2.0, atomic=True)
     assert declared().policy == Policy()
+
+
+def test_a_strategy_can_be_given_as_a_value() -> None:
+    strategy = BackoffStrategy.linear(2)
+    assert declared(retry_backoff=strategy).policy.retry.backoff == strategy
 
 
 def test_a_whole_policy_and_exception_classes_are_accepted() -> None:

@@ -83,3 +83,9 @@ def test_a_broken_repr_is_no_obstacle() -> None:
 def test_lists_of_names_are_cut() -> None:
     assert errors.listed([]) == "none"
     assert errors.listed(map(str, range(30)), limit=2) == "0, 1 and 28 more"
+
+
+def test_a_hint_is_the_nearest_name_or_nothing() -> None:
+    assert errors.nearest("laod", ["load", "store"]) == "; did you mean 'load'?"
+    assert errors.nearest("xyz", ["load", "store"]) == ""
+    assert errors.nearest("x" * 100_000, ["x" * 100_000]) == ""

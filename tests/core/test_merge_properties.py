@@ -24,7 +24,7 @@ class Graph(NamedTuple):
 
 def edited(data: dict[str, Any], draw: Any) -> dict[str, Any]:
     """Return a copy of ``data`` after a few random edits, some of them deep."""
-    result = fresh(data)
+    result: dict[str, Any] = fresh(data)
     for _ in range(draw(st.integers(0, 3))):
         holder, key = result, draw(meeting_keys)
         while isinstance(holder.get(key), dict) and draw(st.booleans()):
@@ -77,7 +77,7 @@ def leaf_writes(write: Write) -> list[Write]:
 
 def naive_fold(initial: dict[str, Any], contributions: list[Contribution]) -> dict[str, Any]:
     """The rule, word by word, on deep copies."""
-    result = fresh(initial)
+    result: dict[str, Any] = fresh(initial)
     everything = [
         (one, leaf) for one in contributions for write in one.writes for leaf in leaf_writes(write)
     ]

@@ -45,8 +45,8 @@ def test_declared_inputs_belong_to_the_innermost_builder() -> None:
 
     params = registry.find("w").params
     assert params == (Param("source", str), Param("batch_size", int, 500))
-    assert repr(params[0].default) == "REQUIRED"  # type: ignore[index]
-    assert params[0].default is REQUIRED  # type: ignore[index]
+    assert repr(params[0].default) == "REQUIRED"
+    assert params[0].default is REQUIRED
 
 
 def test_defaults_are_filled_in_and_other_keys_pass() -> None:
@@ -71,7 +71,7 @@ def test_every_problem_is_named_and_no_value() -> None:
         "Invalid inputs of workflow 'w': rate: is required; source: must be str, not int; "
         "n: must be int, not bool"
     )
-    assert caught.value.problems == {  # type: ignore[attr-defined]
+    assert caught.value.problems == {
         "rate": "is required",
         "source": "must be str, not int",
         "n": "must be int, not bool",

@@ -111,7 +111,8 @@ class ConnectTimeout(Exception):  # noqa: N818 - a name that others chose
 
 
 def error_named(module: str, name: str) -> Exception:
-    return type(name, (Exception,), {"__module__": module})("x")
+    kind: type[Exception] = type(name, (Exception,), {"__module__": module})
+    return kind("x")
 
 
 @pytest.mark.parametrize(
