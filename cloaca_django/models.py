@@ -278,6 +278,8 @@ class WorkflowDefinition(models.Model):
     graph = models.TextField(help_text="JSON: tasks with dependencies, rules and policies.")
     first_seen_at = models.DateTimeField()
 
+    objects = querysets.WorkflowDefinitionQuerySet.as_manager()
+
     class Meta:
         db_table = "cloaca_definition"
         verbose_name = "workflow definition"
@@ -302,6 +304,8 @@ class WorkflowControl(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_by = models.CharField(max_length=255, default="", blank=True)
     pause_reason = models.TextField(default="", blank=True)
+
+    objects = querysets.WorkflowControlQuerySet.as_manager()
 
     class Meta:
         db_table = "cloaca_workflow"

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
+from django.db.models import Case, Count, Exists, F, Min, OuterRef, Value, When
 
-from cloaca_django.core.states import TaskStatus, WorkerState
+from cloaca_django.core.states import RunStatus, TaskStatus, WorkerKind, WorkerState
 
 if TYPE_CHECKING:
-    from cloaca_django.models import PipelineExecution, TaskExecution, Worker
+    from cloaca_django.models import (
+        PipelineExecution,
+        TaskExecution,
+        Worker,
+        WorkflowControl,
+        WorkflowDefinition,
+    )
 
 
 class RunQuerySet(models.QuerySet["PipelineExecution"]):
@@ -23,6 +31,18 @@ class RunQuerySet(models.QuerySet["PipelineExecution"]):
         """Return runs by submission; their ids are ordered by time."""
         return self.order_by("-id")
 
+    def with_shown_status(self) -> Self:
+        """Add ``shown_status``: a run is Running for people once one of its tasks was claimed."""
+        claimed = self.model.objects.filter(pk=OuterRef("pk"), tasks__claimed_at__isnull=False)
+        is_begun = models.Q(status=RunStatus.PENDING) & Exists(claimed)
+        return self.annotate(
+            shown_status=Case(When(is_begun, then=Value(RunStatus.RUNNING)), default=F("status"))
+        )
+
+    def counts_by_status(self) -> dict[str, int]:
+        """Count runs by the status that people see."""
+        return _counts(self.with_shown_status(), "shown_status")
+
 
 class TaskQuerySet(models.QuerySet["TaskExecution"]):
     """The questions asked about tasks."""
@@ -35,6 +55,26 @@ class TaskQuerySet(models.QuerySet["TaskExecution"]):
         """Return tasks that a worker has claimed."""
         return self.filter(status=TaskStatus.RUNNING)
 
+    def ready(self) -> Self:
+        """Return tasks that a worker could claim now."""
+        return self.filter(status=TaskStatus.READY)
+
+    def counts_by_status(self) -> dict[str, int]:
+        """Count tasks by status."""
+        return _counts(self, "status")
+
+    def counts_by_worker(self) -> dict[Any, int]:
+        """Count running tasks by the id of the worker that owns them."""
+        return _counts(self.running(), "worker_id")
+
+    def ready_lanes(self) -> list[tuple[str, str, int, int]]:
+        """Return ``(queue, workflow, count, lowest id)`` of the tasks that could be claimed."""
+        lanes = self.ready().values("queue", "workflow_name")
+        found = lanes.annotate(count=Count("id"), first=Min("id")).order_by(
+            "queue", "workflow_name"
+        )
+        return list(found.values_list("queue", "workflow_name", "count", "first"))
+
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
     """The questions asked about workers."""
@@ -42,3 +82,32 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self) -> Self:
         """Return workers that renew their lease."""
         return self.filter(state__in=[WorkerState.ALIVE, WorkerState.DRAINING])
+
+    def claiming(self, now: datetime) -> Self:
+        """Return workers that were heard of within their lease and claim what anybody submits."""
+        return self.filter(
+            state=WorkerState.ALIVE,
+            lease_until__gt=now,
+            kind__in=[WorkerKind.WORKER, WorkerKind.RUNNER],
+        )
+
+
+class WorkflowControlQuerySet(models.QuerySet["WorkflowControl"]):
+    """The questions asked about workflows as a whole."""
+
+    def paused(self) -> Self:
+        """Return workflows that somebody paused."""
+        return self.filter(paused_at__isnull=False)
+
+
+class WorkflowDefinitionQuerySet(models.QuerySet["WorkflowDefinition"]):
+    """The questions asked about versions of graphs."""
+
+    def of(self, name: str, version: str = "") -> Self:
+        """Return the versions of a workflow that start with some text, newest first."""
+        return self.filter(name=name, version__startswith=version).order_by("-id")
+
+
+def _counts(rows: models.QuerySet[Any], field: str) -> dict[Any, int]:
+    found = rows.order_by().values(field).annotate(count=Count("pk"))
+    return dict(found.values_list(field, "count"))

@@ -22,7 +22,7 @@ from cloaca_django.core import registry
 from cloaca_django.core.config import DefaultRunnerConfig
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
-from cloaca_django.core.states import Origin
+from cloaca_django.core.states import Origin, WorkerKind
 from cloaca_django.dialect import Session, open_session, site_session
 from cloaca_django.engine import eager, nesting, operations, results, sharing, submission
 from cloaca_django.engine.messages import Ask, Moved
@@ -350,7 +350,7 @@ class DefaultRunner:
             poll = config.scheduler_poll_interval_ms / 1000
         return WorkerOptions(
             alias=self.alias,
-            kind="runner",
+            kind=WorkerKind.EMBEDDED if self._is_site else WorkerKind.RUNNER,
             concurrency=config.max_concurrent_tasks,
             poll_seconds=poll,
             task_timeout_seconds=config.task_timeout_seconds,

@@ -84,6 +84,14 @@ class WorkerState(TextChoices):
     DEAD = "Dead"
 
 
+class WorkerKind(TextChoices):
+    """What a worker claims: everything it has code for, or only what it submitted itself."""
+
+    WORKER = "worker"  # a cloaca_worker process
+    RUNNER = "runner"  # a DefaultRunner with a URL: a whole engine inside a program
+    EMBEDDED = "embedded"  # the site's runner: it drives its own runs and nobody else's
+
+
 class Origin(TextChoices):
     """Who asked for a run."""
 

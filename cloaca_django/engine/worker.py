@@ -21,7 +21,7 @@ from cloaca_django import VERSION, clock, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
-from cloaca_django.core.states import WorkerState
+from cloaca_django.core.states import WorkerKind, WorkerState
 from cloaca_django.dialect import Session, open_session
 from cloaca_django.dialect.rows import WorkerRow
 from cloaca_django.dialect.wakeups import Watcher, open_watcher
@@ -55,7 +55,7 @@ class WorkerOptions:
     """How a worker works. ``poll_seconds`` is how often it looks for what nobody announced."""
 
     alias: str = "default"
-    kind: str = "worker"
+    kind: str = WorkerKind.WORKER
     concurrency: int = 4
     queues: Sequence[str] = ("default",)
     workflows: frozenset[str] | None = None
