@@ -97,7 +97,7 @@ def open_url(text: str, *, pool_size: int | None) -> Database:
             require_tables(alias)
     except DatabaseError as error:
         database.release()
-        raise DatabaseUnreachable(shown, _first_line(error)) from error
+        raise DatabaseUnreachable(shown, first_line(error)) from error
     return database
 
 
@@ -108,7 +108,7 @@ def open_alias(alias: str) -> Database:
     try:
         require_tables(alias)
     except DatabaseError as error:
-        raise DatabaseUnreachable(url, _first_line(error)) from error
+        raise DatabaseUnreachable(url, first_line(error)) from error
     return Database(alias, f"using={alias!r}", is_ours=False)
 
 
@@ -170,5 +170,6 @@ def migrate(alias: str) -> None:
                 clock.sleep(0.1)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return what a database error says, without its hints."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,125 @@
+"""Probes: is the database there, are its tables, does somebody work, does work get done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from django.db import DatabaseError
+
+from cloaca_django import databases
+from cloaca_django.core.states import WorkerState
+from cloaca_django.dialect import is_transient, open_session
+from cloaca_django.engine import overview
+
+# How long the first ready task may wait before something is wrong.
+MAX_READY_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one probe found. ``is_healthy`` None: another probe's failure kept it from looking."""
+
+    probe: str
+    is_healthy: bool | None
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    alias: str
+    max_ready_seconds: float
+
+
+def _database(patient: _Patient) -> Finding:
+    # The engine's own way to connect: it gives up after some seconds, Django's may wait longer.
+    try:
+        session = open_session(patient.alias)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return Finding("database", False, databases.first_line(error))
+    try:
+        at = session.clock()
+    finally:
+        session.close()
+    return Finding("database", True, f"answers; its clock says {at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _migrations(patient: _Patient) -> Finding:
+    missing = databases.unapplied(patient.alias)
+    if missing:
+        return Finding("migrations", False, f"not applied: {', '.join(missing)}")
+    return Finding("migrations", True, "all applied")
+
+
+def _worker(patient: _Patient) -> Finding:
+    workers = overview.read_workers(patient.alias, overview.read_clock(patient.alias))
+    claiming = [worker for worker in workers if worker.is_claiming]
+    if claiming:
+        age = min(worker.heartbeat_age for worker in claiming)
+        return Finding("worker", True, f"{len(claiming)} alive, heard of {age:.1f} s ago")
+    if any(worker.state == WorkerState.DRAINING for worker in workers):
+        return Finding("worker", False, "the only workers are draining")
+    return Finding("worker", False, "no live worker; start one: manage.py cloaca_worker")
+
+
+def _backlog(patient: _Patient) -> Finding:
+    at = overview.read_clock(patient.alias)
+    lanes = overview.read_lanes(
+        patient.alias,
+        at,
+        workers=overview.read_workers(patient.alias, at),
+        paused=overview.read_paused(patient.alias),
+    )
+    waiting = [lane for lane in lanes if not lane.is_paused]
+    if not waiting:
+        return Finding("backlog", True, "nothing waits")
+    worst = max(waiting, key=lambda lane: lane.oldest_seconds)
+    says = (
+        f"{sum(lane.count for lane in waiting)} tasks ready, the first for "
+        f"{worst.oldest_seconds:.0f} s (workflow {worst.workflow!r}, queue {worst.queue!r})"
+    )
+    if worst.is_stuck:
+        says += "; no live worker serves it"
+    return Finding("backlog", worst.oldest_seconds <= patient.max_ready_seconds, says)
+
+
+# In this order: each needs those before it.
+PROBES: dict[str, Callable[[_Patient], Finding]] = {
+    "database": _database,
+    "migrations": _migrations,
+    "worker": _worker,
+    "backlog": _backlog,
+}
+_NEEDED = ("database", "migrations")
+
+
+def check(
+    alias: str,
+    *,
+    probes: Collection[str] = tuple(PROBES),
+    max_ready_seconds: float = MAX_READY_SECONDS,
+) -> list[Finding]:
+    """Run probes and return what each found. Raises nothing that a probe is there to find."""
+    patient = _Patient(alias, max_ready_seconds)
+    findings: list[Finding] = []
+    broken = ""
+    for name, probe in PROBES.items():
+        if name not in probes and name not in _NEEDED:
+            continue
+        found = Finding(name, None, f"not checked: {broken} failed") if broken else _run(
+            name, probe, patient
+        )  # fmt: skip
+        if name in _NEEDED and found.is_healthy is False:
+            broken = name
+        if name in probes or found.is_healthy is False:
+            findings.append(found)
+    return findings
+
+
+def _run(name: str, probe: Callable[[_Patient], Finding], patient: _Patient) -> Finding:
+    try:
+        return probe(patient)
+    except DatabaseError as error:
+        return Finding(name, False, databases.first_line(error))
