@@ -24,7 +24,7 @@
     │   │   └── InvalidTaskGraph ── EmptyWorkflow, DuplicateTask, UnknownDependency,
     │   │                           ForeignDependency, AmbiguousDependency,
     │   │                           CircularDependency, UnrelatedRule
-    │   ├── WorkflowNotFound, ScheduleNotFound, RunNotFound
+    │   ├── WorkflowNotFound, VersionNotFound, ScheduleNotFound, RunNotFound
     │   └── IdempotencyConflict
     ├── ContextKeyNotFound (KeyError)
     ├── DatabaseUnreachable (ValueError, RuntimeError)
@@ -98,6 +98,7 @@ from cloaca_django.errors.inputs import (
     MalformedContext,
     ScheduleNotFound,
     UnreadableContext,
+    VersionNotFound,
     WorkflowNotFound,
 )
 from cloaca_django.errors.running import (
@@ -180,6 +181,7 @@ __all__ = [
     "UnknownOption",
     "UnreadableContext",
     "UnrelatedRule",
+    "VersionNotFound",
     "WaitTimeout",
     "WorkflowNotFound",
     "WorkflowReplaced",

@@ -159,6 +159,16 @@ class WorkflowNotFound(InvalidInput):
         )
 
 
+class VersionNotFound(InvalidInput):
+    """A version of a workflow's graph that is not stored, or the start of several."""
+
+    def __init__(self, workflow: str, version: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"No single version of workflow {shown(workflow)} starts with {shown(version)}. "
+            f"Stored: {listed(known)}"
+        )
+
+
 class ScheduleNotFound(InvalidInput):
     """A schedule id that no row has. ``doing`` is what was asked, such as ``get cron schedule``."""
 

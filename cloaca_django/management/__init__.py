@@ -1,0 +1,1 @@
+"""Commands: arguments, signals and what is printed. The work is done below."""
