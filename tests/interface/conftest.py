@@ -1,0 +1,146 @@
+"""Runners on the database under test, and programs that are nobody's but the test's."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloaca_django import DefaultRunner, DefaultRunnerConfig
+from cloaca_django.core import registry
+
+PATIENCE = 20.0
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Gate:
+    """A point where a task waits until the test lets it go on; never for ever."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Semaphore(0)
+        self._open = threading.Event()
+
+    def pass_through(self) -> None:
+        """Say that a task is here, and wait for the test."""
+        self._arrived.release()
+        assert self._open.wait(PATIENCE), "nobody opened the gate"
+
+    def await_arrival(self, count: int = 1) -> None:
+        """Wait until ``count`` more tasks are here."""
+        for _ in range(count):
+            assert self._arrived.acquire(timeout=PATIENCE), "no task came to the gate"
+
+    def has_arrivals(self, seconds: float) -> bool:
+        """Say whether one more task comes within some time."""
+        return self._arrived.acquire(timeout=seconds)
+
+    def open(self) -> None:
+        """Let every task go on, now and later."""
+        self._open.set()
+
+
+@pytest.fixture
+def workflows_of_test() -> Iterator[None]:
+    """Forget the workflows that the test registers."""
+    with registry.isolated():
+        yield
+
+
+@pytest.fixture
+def own_databases(django_db_blocker: Any, workflows_of_test: None) -> Iterator[None]:
+    """Let a test use databases that are not the site's, such as a file of its own."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Return a gate that opens at the end of the test, so that no task hangs on it."""
+    gate = Gate()
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+def new_gate() -> Iterator[Callable[[], Gate]]:
+    made: list[Gate] = []
+
+    def make() -> Gate:
+        made.append(Gate())
+        return made[-1]
+
+    yield make
+    for gate in made:
+        gate.open()
+
+
+@pytest.fixture
+def database_url(child_environment: dict[str, str]) -> str:
+    """The URL of the database under test."""
+    return child_environment["CLOACA_TESTS_URL"]
+
+
+@pytest.fixture
+def make_runner(
+    database_url: str, workflows_of_test: None
+) -> Iterator[Callable[..., DefaultRunner]]:
+    """Return a function that makes whole runners on the database under test.
+
+    Its arguments are the fields of a DefaultRunnerConfig; ``using`` makes the site's runner.
+    """
+    made: list[DefaultRunner] = []
+
+    def make(*, using: str | None = None, **fields: Any) -> DefaultRunner:
+        config = DefaultRunnerConfig(**fields)
+        if using is None:
+            runner = DefaultRunner(database_url, config=config)
+        else:
+            runner = DefaultRunner(using=using, config=config)
+        made.append(runner)
+        return runner
+
+    yield make
+    for runner in made:
+        runner.shutdown(grace=PATIENCE)
+
+
+@pytest.fixture
+def runner(make_runner: Callable[..., DefaultRunner]) -> DefaultRunner:
+    """A whole runner on the database under test, quick to look."""
+    return make_runner(scheduler_poll_interval_ms=50, executor_poll_interval_ms=10)
+
+
+@pytest.fixture
+def names() -> Iterator[str]:
+    """Names that no other workflow has."""
+    return (f"w{at}" for at in itertools.count())
+
+
+@pytest.fixture
+def run_script(
+    database_url: str, child_environment: dict[str, str], tmp_path: Path
+) -> Callable[..., str]:
+    """Return a function that runs a program without any Django settings, and gives its output.
+
+    The program's first argument is the URL of the database under test.
+    """
+
+    def run(source: str, *arguments: str) -> str:
+        file = tmp_path / "script.py"
+        file.write_text(source)
+        environment = {**child_environment, "PYTHONPATH": str(ROOT)}
+        del environment["DJANGO_SETTINGS_MODULE"]
+        done = subprocess.run(
+            [sys.executable, str(file), database_url, *arguments],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
