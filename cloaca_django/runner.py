@@ -277,20 +277,21 @@ class DefaultRunner:
         ]
         if not asked:
             return []
-        with transaction.atomic(using=self.alias):
-            session = site_session(self.alias)
-            written = submission.submit(session, asked)
-            session.announce("")
+        session = site_session(self.alias)
+        with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
+            written = submission.submit(session, asked, announce="")
             ids = [written.existing.get(each.id, each.id) for each in asked]
-            transaction.on_commit(lambda: self._committed(ids), using=self.alias)
+            looks = any(map(submission.needs_look, asked))
+            transaction.on_commit(lambda: self._committed(ids, looks=looks), using=self.alias)
         self._release_connection()
         return [RunHandle(run_id, self) for run_id in ids]
 
-    def _committed(self, run_ids: list[UUID]) -> None:
+    def _committed(self, run_ids: list[UUID], *, looks: bool) -> None:
         if settings.EAGER:
             eager.drain(self.alias, run_ids)
-        else:
-            self._wake()
+        elif self._lease is not None:
+            worker = self._lease.worker
+            (worker.hint if looks else worker.wake)()
 
     def _execute_eagerly(self, asked: Submission) -> PipelineResult:
         session = site_session(self.alias)

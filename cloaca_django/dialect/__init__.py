@@ -11,12 +11,14 @@ from django.db import connections, transaction
 from django.db import utils as django_errors
 
 from cloaca_django.dialect import postgresql, sqlite
+from cloaca_django.dialect.postgresql import LOOK
 from cloaca_django.dialect.session import Lanes, Row, Session
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = [
+    "LOOK",
     "Lanes",
     "Session",
     "abort_connections",
@@ -42,6 +44,11 @@ class DjangoTransport:
         self.wrapper = wrapper
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
+        found: list[Row] | None = _MODULES[self.wrapper.vendor].execute_for_site(
+            self.wrapper, text, params
+        )
+        if found is not None:
+            return found
         with self.wrapper.cursor() as cursor:
             cursor.execute(text, params)
             return list(cursor.fetchall()) if cursor.description else []
@@ -69,15 +76,11 @@ def site_session(alias: str) -> Session:
     return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper))
 
 
-def abort_connections(alias: str, wrappers: Sequence[BaseDatabaseWrapper]) -> None:
+def abort_connections(wrappers: Sequence[BaseDatabaseWrapper]) -> None:
     """End what Django connections of other threads are doing, so that their locks are free."""
-    session = open_session(alias)
-    try:
-        for wrapper in wrappers:
-            if wrapper.vendor in _MODULES:
-                _MODULES[wrapper.vendor].abort(session, [wrapper])
-    finally:
-        session.close()
+    for wrapper in wrappers:
+        if wrapper.vendor in _MODULES:
+            _MODULES[wrapper.vendor].abort(wrapper)
 
 
 def close_pool(wrapper: BaseDatabaseWrapper) -> None:

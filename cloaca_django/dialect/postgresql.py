@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,14 +11,18 @@ from uuid import UUID
 
 import psycopg
 
+from cloaca_django.conf import settings
+from cloaca_django.core.progress import TASK_COLUMNS, RunRow
 from cloaca_django.dialect import rows, sql, sql_workers
-from cloaca_django.dialect.session import Lanes, Row, Session
+from cloaca_django.dialect.session import RUN_VALUES, TASK_VALUES, Lanes, Row, Session
 from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 CHANNEL = "cloaca"
+# Ends an announcement of work that cannot be claimed yet.
+LOOK = "?"
 
 
 class PostgresFragments:
@@ -44,14 +49,14 @@ class PostgresFragments:
     def seconds_between(self, start: str, end: str) -> str:
         return f"extract(epoch FROM {end} - {start})"
 
-    def source(self, columns: str) -> str:
+    def source(self, columns: str, rows: str = "rows") -> str:
         picked = ", ".join(
             f"(e.x->>{at})::{kind} AS o_{name}"
             for at, (name, kind) in enumerate(pair.split() for pair in columns.split(", "))
         )
         return (
             f"(SELECT {picked}, e.n AS o_order"
-            " FROM jsonb_array_elements(%(rows)s::jsonb) WITH ORDINALITY AS e(x, n)) AS o"
+            f" FROM jsonb_array_elements(%({rows})s::jsonb) WITH ORDINALITY AS e(x, n)) AS o"
         )
 
     def returning(self, columns: str) -> str:
@@ -87,6 +92,21 @@ def settle_statement(d: PostgresFragments, *, wait: bool) -> str:
         UNION ALL SELECT id, NULL, NULL, NULL, NULL FROM written"""
 
 
+def insert_statement(d: PostgresFragments) -> str:
+    """Submit in one statement: runs, the tasks of those that are new, and the announcement."""
+    among = "WHERE o_run IN (SELECT id FROM run)"
+    return f"""
+        WITH run AS ({sql.insert_runs(d)}),
+        task AS ({sql.insert_tasks(d, rows="tasks", among=among)})
+        SELECT id, NULL::bigint, NULL::int, NULL::text FROM run
+        UNION ALL SELECT run_id, id, position, status FROM task
+        UNION ALL SELECT NULL, NULL, NULL, pg_notify('{CHANNEL}', %(announce)s::text)::text
+        WHERE %(announce)s::text IS NOT NULL"""
+
+
+_CLAIMED_FACTS = ("workflow_name", "status", "priority", "queue", "error_message")
+
+
 def claim_statement(d: PostgresFragments) -> str:
     """Claim by lane, found by a loose walk over the ready index.
 
@@ -102,8 +122,8 @@ def claim_statement(d: PostgresFragments) -> str:
                   AND (t.queue, t.workflow_name) > (l.queue, l.workflow_name)
                 ORDER BY t.queue, t.workflow_name LIMIT 1) n),
         candidate AS MATERIALIZED (
-            SELECT c.id FROM lane l CROSS JOIN LATERAL (
-                SELECT t.id, t.priority FROM cloaca_task t
+            SELECT c.id, c.run_id FROM lane l CROSS JOIN LATERAL (
+                SELECT t.id, t.priority, t.run_id FROM cloaca_task t
                 WHERE t.status = {READY} AND t.queue = l.queue
                   AND t.workflow_name = l.workflow_name AND t.id >= %(low)s
                   AND (t.workflow_name || '/' || t.name) <> ALL(%(refused)s::text[])
@@ -112,15 +132,44 @@ def claim_statement(d: PostgresFragments) -> str:
             WHERE l.queue = ANY(%(queues)s::text[])
               AND l.workflow_name = ANY(%(workflows)s::text[])
               AND NOT {workflow_is_paused("l.workflow_name")}
-            ORDER BY c.priority DESC, c.id LIMIT %(room)s)
+            ORDER BY c.priority DESC, c.id LIMIT %(room)s),
+        relaxed AS MATERIALIZED (
+            SELECT set_config('synchronous_commit', 'off', true) WHERE %(relaxed)s)
         UPDATE cloaca_task AS t SET {sql_workers.claim_assignments(d)}
-        FROM candidate c WHERE t.id = c.id RETURNING {sql_workers.CLAIMED}"""
+        FROM candidate c JOIN cloaca_run r ON r.id = c.run_id
+            LEFT JOIN relaxed ON true
+        WHERE t.id = c.id
+        RETURNING t.id, t.run_id, t.position, t.attempt, r.revision,
+            {", ".join(f"r.{name}" for name in _CLAIMED_FACTS)},
+            CASE WHEN t.dependencies = '[]' THEN r.context END,
+            CASE WHEN t.dependencies = '[]' THEN ({d.tasks_as_json(TASK_COLUMNS)}) END"""
 
 
 class PostgresSession(Session):
     """The engine's statements on PostgreSQL."""
 
     fragments = FRAGMENTS
+    submits_at_once = True
+
+    def insert(
+        self,
+        runs: Sequence[rows.NewRun],
+        tasks: Sequence[rows.NewTask],
+        *,
+        worker: UUID | None = None,
+        announce: str | None = None,
+    ) -> tuple[set[UUID], list[rows.InsertedTask]]:
+        found = self.run(
+            insert_statement, map(RUN_VALUES, runs), tasks=self.batch(map(TASK_VALUES, tasks)),
+            worker=None if worker is None else self.key(worker), announce=announce,
+        )  # fmt: skip
+        new = {row[0] for row in found if row[1] is None and row[0] is not None}
+        inserted = [
+            rows.InsertedTask(id, run, at, status)
+            for run, id, at, status in found
+            if id is not None
+        ]
+        return new, inserted
 
     def settle(
         self, outcomes: Sequence[rows.TaskOutcome], *, wait: bool = False
@@ -139,14 +188,32 @@ class PostgresSession(Session):
         return locked, written
 
     def claim(
-        self, *, token: UUID, worker: UUID, room: int, low: int, lanes: Lanes
+        self,
+        *,
+        token: UUID,
+        worker: UUID,
+        room: int,
+        low: int,
+        lanes: Lanes,
+        relaxed: bool = False,
     ) -> list[rows.Claim]:
         found = self.run(
-            claim_statement,
-            token=token, worker=worker, room=room, low=low, queues=list(lanes.queues),
-            workflows=list(lanes.workflows), refused=list(lanes.refused),
+            claim_statement, token=token, worker=worker, room=room, low=low, relaxed=relaxed,
+            queues=list(lanes.queues), workflows=list(lanes.workflows),
+            refused=list(lanes.refused),
         )  # fmt: skip
-        return [self._claim(row) for row in found]
+        return [self._claimed(row) for row in found]
+
+    def _claimed(self, row: Row) -> rows.Claim:
+        """Return a claim with its run, if the task is a root: then nobody can know the run yet."""
+        id, run_id, at, attempt, revision, *facts, context, tasks = row
+        if tasks is None:
+            return rows.Claim(id, run_id, at, attempt, revision)
+        run = RunRow(
+            id=run_id, revision=revision, context=context, tasks=json.loads(tasks),
+            **dict(zip(_CLAIMED_FACTS, facts, strict=True)),
+        )  # fmt: skip
+        return rows.Claim(id, run_id, at, attempt, revision, run)
 
     def announce(self, schema: str) -> None:
         self.transport.execute(
@@ -166,11 +233,36 @@ def connect(params: Mapping[str, Any]) -> psycopg.Connection:
     return psycopg.connect(**wanted, autocommit=True, prepare_threshold=2)
 
 
-def abort(session: Session, wrappers: Sequence[BaseDatabaseWrapper]) -> None:
-    """End the backends behind Django connections of another thread."""
-    pids = [w.connection.info.backend_pid for w in wrappers if w.connection is not None]
-    for pid in pids:
-        session.transport.execute("SELECT pg_terminate_backend(%(pid)s)", {"pid": pid})
+def abort(wrapper: BaseDatabaseWrapper) -> None:
+    """End the backend behind another thread's Django connection, on that connection's server."""
+    if wrapper.connection is not None:
+        pid = wrapper.connection.info.backend_pid
+        with connect(wrapper.get_connection_params()) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [pid])
+
+
+def execute_for_site(
+    wrapper: BaseDatabaseWrapper, text: str, params: Mapping[str, Any]
+) -> list[Row] | None:
+    """Run a statement of ours prepared, on a Django connection; None: let Django's cursor do it.
+
+    Django's own cursor binds on the client, so the server would parse and plan our long statements
+    every time. Whoever watches Django's queries still sees them, and behind a transaction pooler
+    (``CLOACA["NOTIFY"]`` False) nothing is prepared.
+    """
+    if wrapper.execute_wrappers or wrapper.queries_logged or not settings.NOTIFY:
+        return None
+    wrapper.ensure_connection()
+    wrapper.validate_no_broken_transaction()
+    connection = wrapper.connection
+    before = connection.prepare_threshold
+    connection.prepare_threshold = 1
+    try:
+        with wrapper.wrap_database_errors:
+            cursor = psycopg.Cursor(connection).execute(text, params, prepare=True)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.prepare_threshold = before
 
 
 @contextmanager

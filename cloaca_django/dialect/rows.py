@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from cloaca_django.core.progress import RunRow
+
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
@@ -116,6 +118,8 @@ class Claim:
     position: int
     attempt: int
     revision: UUID
+    # The run itself, when the claim brought it along.
+    run: RunRow | None = None
 
 
 @dataclass(frozen=True, slots=True)

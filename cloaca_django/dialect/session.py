@@ -29,8 +29,8 @@ def _values_of(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*(field.name for field in fields(kind)))
 
 
-_RUN = _values_of(rows.NewRun)
-_TASK = _values_of(rows.NewTask)
+RUN_VALUES = _values_of(rows.NewRun)
+TASK_VALUES = _values_of(rows.NewTask)
 _RUN_MOVE = _values_of(rows.RunMove)
 _ATTEMPT = _values_of(rows.Attempt)
 
@@ -54,6 +54,8 @@ def _text(builder: Builder, fragments: Any, options: tuple[tuple[str, Any], ...]
 class Session:
     """The statements of submit, claim, settle and result, on one connection."""
 
+    # Whether one statement submits, so that it needs no transaction around it.
+    submits_at_once = False
     # A ``sql.Fragments``; the two databases add what only their own statements use.
     fragments: Any
 
@@ -70,11 +72,15 @@ class Session:
         options = tuple((k, params.pop(k)) for k in ("wait", "only") if k in params)
         text = _text(builder, self.fragments, options)
         if batch is not None:
-            params["rows"] = json.dumps(
-                list(batch), ensure_ascii=False, separators=(",", ":"), default=self.to_json
-            )
+            params["rows"] = self.batch(batch)
         params["now"] = self.moment(self.now)
         return self.transport.execute(text, params)
+
+    def batch(self, values: Iterable[Sequence[Any]]) -> str:
+        """Return a batch as it travels: an array of arrays."""
+        return json.dumps(
+            list(values), ensure_ascii=False, separators=(",", ":"), default=self.to_json
+        )
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -108,18 +114,30 @@ class Session:
 
     # -- submit
 
-    def insert_runs(self, runs: Iterable[rows.NewRun]) -> set[UUID]:
-        """Insert runs; returns the ids that were new."""
-        found = self.run(sql.insert_runs, map(_RUN, runs))
-        return {self.uuid(row[0]) for row in found}
+    def insert(
+        self,
+        runs: Sequence[rows.NewRun],
+        tasks: Sequence[rows.NewTask],
+        *,
+        worker: UUID | None = None,
+        announce: str | None = None,
+    ) -> tuple[set[UUID], list[rows.InsertedTask]]:
+        """Insert runs and the tasks of those that are new; tasks with a token start as Running.
 
-    def insert_tasks(
-        self, tasks: Iterable[rows.NewTask], worker: UUID | None = None
-    ) -> list[rows.InsertedTask]:
-        """Insert tasks; those with a token start as Running, owned by ``worker``."""
+        Returns the ids that were new and what became of their tasks. ``announce`` tells idle
+        workers of that schema at the commit.
+        """
+        new = {self.uuid(row[0]) for row in self.run(sql.insert_runs, map(RUN_VALUES, runs))}
+        wanted = [task for task in tasks if task.run_id in new]
+        if not wanted:
+            return new, []
         owner = None if worker is None else self.key(worker)
-        found = self.run(sql.insert_tasks, map(_TASK, tasks), worker=owner)
-        return [rows.InsertedTask(id, self.uuid(run), at, status) for id, run, at, status in found]
+        found = self.run(sql.insert_tasks, map(TASK_VALUES, wanted), worker=owner)
+        if announce is not None:
+            self.announce(announce)
+        return new, [
+            rows.InsertedTask(id, self.uuid(run), at, status) for id, run, at, status in found
+        ]
 
     def run_for_key(self, key: str) -> Row | None:
         """Read ``(id, workflow_name, context)`` of the run that holds an idempotency key."""
@@ -188,9 +206,19 @@ class Session:
     # -- claim
 
     def claim(
-        self, *, token: UUID, worker: UUID, room: int, low: int, lanes: Lanes
+        self,
+        *,
+        token: UUID,
+        worker: UUID,
+        room: int,
+        low: int,
+        lanes: Lanes,
+        relaxed: bool = False,
     ) -> list[rows.Claim]:
-        """Claim up to ``room`` ready tasks with ids from ``low`` up, most urgent first."""
+        """Claim up to ``room`` ready tasks with ids from ``low`` up, most urgent first.
+
+        ``relaxed`` lets the transaction's commit reach disk later: a lost claim is a ready task.
+        """
         raise NotImplementedError
 
     def claim_own(

@@ -56,7 +56,7 @@ class Fragments(Protocol):
     def later_than(self, moment: str, seconds: str) -> str: ...
     def seconds_until(self, moment: str) -> str: ...
     def seconds_between(self, start: str, end: str) -> str: ...
-    def source(self, columns: str) -> str: ...
+    def source(self, columns: str, rows: str = ...) -> str: ...
     def returning(self, columns: str) -> str: ...
     def tasks_as_json(self, columns: tuple[str, ...]) -> str: ...
 
@@ -69,14 +69,22 @@ def workflow_is_paused(name: str) -> str:
     )
 
 
+_RUN_COLUMNS = (
+    "id uuid, name text, version text, status text, revision uuid, context text, origin text,"
+    " parent uuid, parent_task bigint, schedule uuid, created_by text, reason text,"
+    " priority smallint, queue text, key text, start_at timestamptz, timeout float,"
+    " waiting boolean, error text"
+)
+
+_NEW_TASK_COLUMNS = (
+    "run uuid, position int, name text, workflow text, queue text, priority smallint,"
+    " status text, dependencies text, rules text, policy text, max_attempts int, token uuid,"
+    " start_at timestamptz, changes text, reason text"
+)
+
+
 def insert_runs(d: Fragments) -> str:
     """Insert runs; one whose id or idempotency key exists is left out. Returns the ids inserted."""
-    columns = (
-        "id uuid, name text, version text, status text, revision uuid, context text, origin text,"
-        " parent uuid, parent_task bigint, schedule uuid, created_by text, reason text,"
-        " priority smallint, queue text, key text, start_at timestamptz, timeout float,"
-        " waiting boolean, error text"
-    )
     deadline = d.later_than("o_start_at", "o_timeout")
     ended = f"CASE WHEN o_status IN {RUN_ENDED} THEN {d.clock} END"
     return f"""
@@ -89,17 +97,15 @@ def insert_runs(d: Fragments) -> str:
             o_parent_task, o_schedule, o_created_by, o_reason, o_priority, o_queue, o_key,
             o_start_at, CASE WHEN o_timeout IS NOT NULL THEN {deadline} END, o_waiting, '', '',
             {d.clock}, {ended}, {ended}, o_error
-        FROM {d.source(columns)} WHERE true
+        FROM {d.source(_RUN_COLUMNS)} WHERE true
         ON CONFLICT DO NOTHING RETURNING id"""
 
 
-def insert_tasks(d: Fragments) -> str:
-    """Insert tasks in order; one that should start is Held while its workflow is paused."""
-    columns = (
-        "run uuid, position int, name text, workflow text, queue text, priority smallint,"
-        " status text, dependencies text, rules text, policy text, max_attempts int, token uuid,"
-        " start_at timestamptz, changes text, reason text"
-    )
+def insert_tasks(d: Fragments, *, rows: str = "rows", among: str = "") -> str:
+    """Insert tasks in order; one that should start is Held while its workflow is paused.
+
+    ``among`` is a condition that leaves tasks out.
+    """
     return f"""
         INSERT INTO cloaca_task (
             run_id, position, name, workflow_name, queue, priority, status, dependencies,
@@ -118,7 +124,7 @@ def insert_tasks(d: Fragments) -> str:
                 WHEN {workflow_is_paused("o_workflow")} THEN {HELD}
                 WHEN o_start_at > {d.clock} THEN {SCHEDULED}
                 ELSE o_status END AS s_status
-              FROM {d.source(columns)}) AS s
+              FROM {d.source(_NEW_TASK_COLUMNS, rows)} {among}) AS s
         ORDER BY o_order
         RETURNING id, run_id, position, status"""
 

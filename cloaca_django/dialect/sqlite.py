@@ -43,12 +43,12 @@ class SqliteFragments:
     def seconds_between(self, start: str, end: str) -> str:
         return f"(julianday({end}) - julianday({start})) * 86400.0"
 
-    def source(self, columns: str) -> str:
+    def source(self, columns: str, rows: str = "rows") -> str:
         picked = ", ".join(
             f"json_extract(e.value, '$[{at}]') AS o_{pair.split()[0]}"
             for at, pair in enumerate(columns.split(", "))
         )
-        return f"(SELECT {picked}, e.key AS o_order FROM json_each(%(rows)s) AS e) AS o"
+        return f"(SELECT {picked}, e.key AS o_order FROM json_each(%({rows})s) AS e) AS o"
 
     def returning(self, columns: str) -> str:
         # RETURNING does not know the alias of the table (SQLite 3.40), only its name.
@@ -158,7 +158,14 @@ class SqliteSession(Session):
         return locked, {row[0] for row in self.run(write_outcomes, batch)}
 
     def claim(
-        self, *, token: UUID, worker: UUID, room: int, low: int, lanes: Lanes
+        self,
+        *,
+        token: UUID,
+        worker: UUID,
+        room: int,
+        low: int,
+        lanes: Lanes,
+        relaxed: bool = False,
     ) -> list[rows.Claim]:
         queues, workflows = frozenset(lanes.queues), frozenset(lanes.workflows)
         found = [
@@ -252,11 +259,17 @@ def advisory_lock(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
     yield
 
 
-def abort(session: Session, wrappers: Sequence[BaseDatabaseWrapper]) -> None:
-    """Interrupt the statements of Django connections of another thread."""
-    for wrapper in wrappers:
-        if wrapper.connection is not None:
-            wrapper.connection.interrupt()
+def abort(wrapper: BaseDatabaseWrapper) -> None:
+    """Interrupt the statement of another thread's Django connection."""
+    if wrapper.connection is not None:
+        wrapper.connection.interrupt()
+
+
+def execute_for_site(
+    wrapper: BaseDatabaseWrapper, text: str, params: Mapping[str, Any]
+) -> list[Row] | None:
+    """Leave it to Django's cursor: SQLite keeps its statements compiled anyway."""
+    return None
 
 
 def is_transient(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import psycopg
 from django.db import connections
 
 from cloaca_django.conf import settings
-from cloaca_django.dialect.postgresql import CHANNEL, connect
+from cloaca_django.dialect.postgresql import CHANNEL, LOOK, connect
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -50,8 +50,11 @@ class Watcher:
 class ListenWatcher(Watcher):
     """LISTEN on a connection of its own, which sends nothing while it waits."""
 
-    def __init__(self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None], hint: Callable[[], None]
+    ) -> None:
         super().__init__(wake)
+        self.hint = hint
         self._params = wrapper.get_connection_params()
 
     def _watch(self) -> None:
@@ -68,8 +71,8 @@ class ListenWatcher(Watcher):
 
     def _listen(self, connection: psycopg.Connection) -> None:
         while not self.stopping.is_set():
-            for _ in connection.notifies(timeout=0.5):
-                self.wake()
+            for note in connection.notifies(timeout=0.5):
+                (self.hint if note.payload.endswith(LOOK) else self.wake)()
 
 
 class WalWatcher(Watcher):
@@ -95,14 +98,19 @@ class WalWatcher(Watcher):
         return (found.st_mtime_ns, found.st_size)
 
 
-def open_watcher(alias: str, wake: Callable[[], None]) -> Watcher | None:
-    """Start watching the database of ``alias``; None when only polling is left."""
+def open_watcher(
+    alias: str, *, wake: Callable[[], None], hint: Callable[[], None]
+) -> Watcher | None:
+    """Start watching the database of ``alias``; None when only polling is left.
+
+    ``wake`` is called when somebody announced work, ``hint`` when somebody wrote something.
+    """
     wrapper = connections[alias]
     watcher: Watcher
     if wrapper.vendor == "sqlite":
-        watcher = WalWatcher(wrapper, wake)
+        watcher = WalWatcher(wrapper, hint)
     elif settings.NOTIFY:
-        watcher = ListenWatcher(wrapper, wake)
+        watcher = ListenWatcher(wrapper, wake, hint)
     else:
         return None
     watcher.start()

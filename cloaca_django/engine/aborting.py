@@ -13,15 +13,15 @@ from typing import Any
 from django.db.backends.signals import connection_created
 
 from cloaca_django.dialect import abort_connections
-from cloaca_django.engine.execution import Job
+from cloaca_django.engine.execution import Job, on_thread
 
 logger = logging.getLogger("cloaca_django.worker")
 
+# By thread: the connections it opened, for a thread's connections cannot be found from outside.
 _opened: dict[int, list[weakref.ref[Any]]] = {}
 
 
 def _remember(sender: object, connection: Any, **kwargs: object) -> None:
-    # A thread's connections cannot be found from outside it, so each says when it opens.
     if threading.current_thread().name.startswith("cloaca-task"):
         known = _opened.setdefault(threading.get_ident(), [])
         known[:] = [ref for ref in known if ref() is not None and ref() is not connection]
@@ -31,22 +31,16 @@ def _remember(sender: object, connection: Any, **kwargs: object) -> None:
 connection_created.connect(_remember, dispatch_uid="cloaca-aborting")
 
 
-class Aborter:
-    """Aborts the connections of abandoned jobs."""
+def abort(job: Job) -> None:
+    """End whatever statement or transaction a job's thread has open.
 
-    def __init__(self, alias: str) -> None:
-        self._alias = alias
-
-    def abort(self, job: Job) -> None:
-        """End whatever statement or transaction the job's thread has open."""
-        if job.thread_id is None:
-            return
-        found = [ref() for ref in _opened.pop(job.thread_id, ())]
-        wrappers = [wrapper for wrapper in found if wrapper is not None]
-        if not wrappers:
-            return
-        try:
-            abort_connections(self._alias, wrappers)
-        except Exception:
-            # The retry may then wait for the old connection; it is not wrong, only slower.
-            logger.warning("could not cut the connection of a timed-out task", exc_info=True)
+    The thread may have ended the job in this moment and begun another: then it is left alone.
+    """
+    if job.thread_id is None or on_thread.get(job.thread_id) is not job:
+        return
+    wrappers = [ref() for ref in _opened.get(job.thread_id, ())]
+    try:
+        abort_connections([wrapper for wrapper in wrappers if wrapper is not None])
+    except Exception:
+        # The retry may then wait for the old connection; it is not wrong, only slower.
+        logger.warning("could not cut the connection of a timed-out task", exc_info=True)

@@ -20,7 +20,8 @@ class Agenda:
     def __init__(self, poll_seconds: float) -> None:
         self.poll_seconds = poll_seconds
         self.may_be_ready = True
-        self.may_be_waiting = True
+        # A first look tells; until then nothing is known to wait.
+        self.may_be_waiting = False
         self.is_hinted = False
         self.next_look = 0.0
         self.next_due = NEVER
@@ -28,9 +29,8 @@ class Agenda:
         self._not_before = 0.0
 
     def wake(self) -> None:
-        """Claim and look at the next turn: somebody said that there is work."""
+        """Claim at the next turn: somebody said that there is work."""
         self.may_be_ready = True
-        self.next_look = 0.0
 
     def look_soon(self) -> None:
         """Look at the next turn."""
@@ -50,10 +50,15 @@ class Agenda:
         self._not_before = clock.monotonic() + PROMOTE_SECONDS
         self.next_due = self.next_deadline = NEVER
         self.wake()
+        self.look_soon()
 
     def expect_due(self, seconds: float) -> None:
         """Note that a task will be due in ``seconds``."""
         self.next_due = min(self.next_due, clock.monotonic() + seconds)
+
+    def has_work_besides_claims(self) -> bool:
+        """Say whether due tasks, deadlines or waiting runs need the turn's transaction."""
+        return self.may_be_waiting or self.is_something_due()
 
     def is_look_due(self) -> bool:
         """Say whether it is time to look."""

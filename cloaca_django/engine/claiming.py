@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from cloaca_django import ids
+from cloaca_django import clock, ids
 from cloaca_django.core import registry
 from cloaca_django.core.progress import RunState, restore
 from cloaca_django.dialect import Session
@@ -14,6 +14,8 @@ from cloaca_django.dialect.rows import Claim
 from cloaca_django.engine.memory import Memory
 
 LOW_MARGIN = 10_000
+FULL_SCAN_IDLE_SECONDS = 1.0
+FULL_SCAN_BUSY_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Claimer:
     only: frozenset[str] | None = None
     refused: list[str] = field(default_factory=list)
     low: int = 0
+    next_full_scan: float = 0.0
 
     @property
     def workflows(self) -> list[str]:
@@ -69,7 +72,11 @@ class Assignment:
 
 
 def claim(
-    session: Session, claimer: Claimer, *, own: Collection[UUID] | None = None
+    session: Session,
+    claimer: Claimer,
+    *,
+    own: Collection[UUID] | None = None,
+    relaxed: bool = False,
 ) -> list[Claim]:
     """Claim what there is room for. With ``own``, only tasks of those runs.
 
@@ -83,13 +90,31 @@ def claim(
         token=claimer.token,
         worker=claimer.worker,
         room=claimer.room,
-        low=claimer.low,
+        low=_low_water(claimer),
         lanes=claimer,
+        relaxed=relaxed,
     )
     if claims:
         lowest = min(claim.task_id for claim in claims)
         claimer.low = max(claimer.low, lowest - LOW_MARGIN)
+    if len(claims) < claimer.room:
+        soon = clock.monotonic() + FULL_SCAN_IDLE_SECONDS
+        claimer.next_full_scan = min(claimer.next_full_scan, soon)
     return claims
+
+
+def _low_water(claimer: Claimer) -> int:
+    """Return the id to claim from.
+
+    Dead index entries pile up below the ids that are claimed now when somebody holds an old
+    snapshot, so claims start a little below the lowest id seen. What comes back late (a retry, a
+    resumed task, a slow commit) is found by a scan from the start every so often.
+    """
+    now = clock.monotonic()
+    if now >= claimer.next_full_scan:
+        claimer.next_full_scan = now + FULL_SCAN_BUSY_SECONDS
+        return 0
+    return claimer.low
 
 
 def assign(
@@ -104,10 +129,11 @@ def assign(
             missing.add(claim.run_id)
         else:
             states[claim.run_id] = state
-    if missing:
-        for row in session.load_runs(missing):
-            states[row.id] = restore(row)
-            memory.keep(states[row.id])
+    brought = {c.run_id: c.run for c in claims if c.run is not None and c.run_id in missing}
+    rest = missing - brought.keys()
+    for row in (*brought.values(), *(session.load_runs(rest) if rest else ())):
+        states[row.id] = restore(row)
+        memory.keep(states[row.id])
     # A run deleted in between (retention never does, a person may) has no state and no task.
     return [
         Assignment(states[claim.run_id], claim.position, claim.task_id, token, claim.attempt)

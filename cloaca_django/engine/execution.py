@@ -31,6 +31,10 @@ MESSAGE_LIMIT = 4_000
 TRACEBACK_LIMIT = 32_000
 
 
+# Which job each thread runs or ran last.
+on_thread: dict[int, Job] = {}
+
+
 class Flag:
     """An event that costs nothing until somebody waits for it; few tasks are ever cancelled."""
 
@@ -152,6 +156,7 @@ async def perform_async(job: Job, handle: Any) -> Outcome:
 def begin(job: Job) -> None:
     """Note that the body starts, on this thread."""
     job.started, job.thread_id = clock.monotonic(), threading.get_ident()
+    on_thread[job.thread_id] = job
 
 
 def call(job: Job, context: Context, handle: Any) -> Any:
@@ -253,6 +258,12 @@ def timed_out(job: Job, seconds: float) -> Outcome:
 def handed_back(job: Job) -> Outcome:
     """Return a claim unused: the task is ready again and no attempt is charged."""
     return job.outcome(TaskStatus.READY)
+
+
+def end(job: Job) -> None:
+    """Note that the body is over, on this thread."""
+    if job.thread_id is not None:
+        on_thread.pop(job.thread_id, None)
 
 
 def untouched(assignment: Assignment) -> Outcome:

@@ -62,7 +62,7 @@ class HandBack:
 
 @dataclass(slots=True, eq=False)
 class Wake:
-    """There may be something to claim."""
+    """There is something to claim."""
 
 
 @dataclass(slots=True, eq=False)

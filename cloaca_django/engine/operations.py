@@ -153,8 +153,7 @@ def replay(
         prepared.id, workflow, prepared.initial, prepared.context, facts, taken_over=done
     )
     with session.transaction():
-        submission.submit(session, [again])
-        session.announce("")
+        submission.submit(session, [again], announce="")
     return again.id
 
 

@@ -18,7 +18,7 @@ from cloaca_django.core.params import validate
 from cloaca_django.core.progress import RunState, Shape, TaskState
 from cloaca_django.core.states import Origin, RunStatus, TaskStatus
 from cloaca_django.core.workflow import Workflow
-from cloaca_django.dialect import Session
+from cloaca_django.dialect import LOOK, Session
 from cloaca_django.dialect.rows import NewRun, NewTask
 from cloaca_django.engine.claiming import Assignment, Claimer
 from cloaca_django.errors import IdempotencyConflict, InvalidIdentifier, InvalidOption
@@ -200,32 +200,51 @@ def new_state(submission: Submission) -> RunState:
 
 
 def submit(
-    session: Session, submissions: Sequence[Submission], claimer: Claimer | None = None
+    session: Session,
+    submissions: Sequence[Submission],
+    claimer: Claimer | None = None,
+    *,
+    announce: str | None = None,
 ) -> Submitted:
     """Write runs and their tasks; roots start at once while ``claimer`` has room.
 
-    Precondition: a transaction is open. Raises IdempotencyConflict when a key is already held by
-    a run of another workflow or with another context.
+    Precondition: a transaction is open, unless ``session.submits_at_once``. Raises
+    IdempotencyConflict when a key is held by a run of another workflow or with another context.
     """
     states = {s.id: new_state(s) for s in submissions}
-    inserted = session.insert_runs(_run_row(s, states[s.id]) for s in submissions)
-    fresh = [s for s in submissions if s.id in inserted]
+    tasks = [
+        row
+        for s in submissions
+        for row in _task_rows(s, states[s.id], _wanted(s, states[s.id], claimer), claimer)
+    ]
+    inserted, rows = session.insert(
+        [_run_row(s, states[s.id]) for s in submissions],
+        tasks,
+        worker=claimer.worker if claimer else None,
+        announce=None if announce is None else announcement(announce, submissions),
+    )
+    fresh = [states[s.id] for s in submissions if s.id in inserted]
     existing = {s.id: _holder(session, s) for s in submissions if s.id not in inserted}
-    wanted = {s.id: _wanted(s, states[s.id], claimer) for s in fresh}
-    tasks = [row for s in fresh for row in _task_rows(s, states[s.id], wanted[s.id], claimer)]
     assignments = []
     leaves_ready = False
-    worker = claimer.worker if claimer else None
-    for row in session.insert_tasks(tasks, worker) if tasks else ():
-        task = states[row.run_id].tasks[row.position]
+    for row in rows:
+        state = states[row.run_id]
+        task = state.tasks[row.position]
         task.id, task.status = row.id, TaskStatus(row.status)
         if task.status is TaskStatus.RUNNING and claimer:
-            assignments.append(Assignment(states[row.run_id], row.position, row.id, claimer.token))
-        leaves_ready = leaves_ready or task.status is not TaskStatus.PENDING
-    return Submitted(
-        frozenset(inserted), existing, [states[s.id] for s in fresh], assignments,
-        leaves_ready and len(assignments) < len(tasks),
-    )  # fmt: skip
+            assignments.append(Assignment(state, row.position, row.id, claimer.token))
+        leaves_ready = leaves_ready or task.status is TaskStatus.READY
+    return Submitted(frozenset(inserted), existing, fresh, assignments, leaves_ready)
+
+
+def needs_look(submission: Submission) -> bool:
+    """Say whether a run cannot be claimed at once: a delayed start, or max_running."""
+    return submission.options.start_at is not None or submission.workflow.max_running is not None
+
+
+def announcement(schema: str, submissions: Sequence[Submission]) -> str:
+    """Return what to tell idle workers: the schema, and whether to look instead of to claim."""
+    return schema + LOOK if any(map(needs_look, submissions)) else schema
 
 
 def _holder(session: Session, submission: Submission) -> UUID:

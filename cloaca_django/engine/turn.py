@@ -87,7 +87,7 @@ class Turn(Ledger):
                 self.agenda.is_hinted = False
                 if session.has_changed():
                     self.agenda.look_soon()
-            if not self.batch and not self._is_due(session):
+            if not self._is_due(session):
                 return False
             self._save_definitions(session)
             effects = self._transact(session, self.batch)
@@ -117,6 +117,8 @@ class Turn(Ledger):
     def _transact(self, session: Session, batch: Batch) -> Effects:
         session.now = self.now
         self.claimer.renew(0 if self.is_draining else self.room())
+        if not batch and not self.agenda.has_work_besides_claims():
+            return self._claim_alone(session)
         with session.transaction(durable=bool(batch.outcomes or batch.asks)):
             effects = Effects(self._settle(session, batch.outcomes))
             if batch.asks:
@@ -129,6 +131,16 @@ class Turn(Ledger):
             self._claim(session, effects)
             if effects.leaves_ready and self.claimer.room <= len(effects.claims):
                 session.announce(self.schema)
+        return effects
+
+    def _claim_alone(self, session: Session) -> Effects:
+        """Claim and nothing else: one statement, whose commit need not reach the disk."""
+        effects = Effects(Settled())
+        if self.claims_only_own:
+            with session.transaction(durable=False):
+                self._claim(session, effects)
+        else:
+            self._claim(session, effects, relaxed=True)
         return effects
 
     def _settle(self, session: Session, outcomes: list[Outcome]) -> Settled:
@@ -155,13 +167,13 @@ class Turn(Ledger):
             for state in (*came, *(state for state, _ in effects.settled.finished))
         )
 
-    def _claim(self, session: Session, effects: Effects) -> None:
+    def _claim(self, session: Session, effects: Effects, *, relaxed: bool = False) -> None:
         if not self._may_claim() or self.claimer.room <= 0:
             return
         if self.agenda.may_be_ready or effects.leaves_ready:
             effects.asked_room = self.claimer.room
             own = self.own if self.claims_only_own else None
-            effects.claims = claiming.claim(session, self.claimer, own=own)
+            effects.claims = claiming.claim(session, self.claimer, own=own, relaxed=relaxed)
 
     def _settle_stuck(self) -> None:
         """Settle alone, and wait for its lock, what met a locked run for too long."""
@@ -186,15 +198,13 @@ class Turn(Ledger):
     # -- what is due
 
     def _is_due(self, session: Session) -> bool:
-        if self._wants_claim():
-            return True
-        if self.is_dormant():
-            return False
-        if self.agenda.is_look_due():
+        """Look when it is time to, however busy this worker is; say whether there is work."""
+        looked = self.agenda.is_look_due() and not self.is_dormant()
+        if looked:
             self._look(session)
-            if self.batch or self._wants_claim() or self.agenda.may_be_waiting:
-                return True
-        return self.agenda.is_something_due()
+        if self.batch or self._wants_claim() or self.agenda.is_something_due():
+            return True
+        return looked and self.agenda.may_be_waiting
 
     def _look(self, session: Session) -> None:
         """Ask the database what nobody announced."""

@@ -26,6 +26,7 @@ from cloaca_django.dialect import Session, open_session
 from cloaca_django.dialect.rows import WorkerRow
 from cloaca_django.dialect.wakeups import Watcher, open_watcher
 from cloaca_django.engine import (
+    aborting,
     capture,
     completing,
     execution,
@@ -33,7 +34,6 @@ from cloaca_django.engine import (
     operations,
     recovery,
 )
-from cloaca_django.engine.aborting import Aborter
 from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
@@ -94,7 +94,6 @@ class Worker:
         # Jobs that hold a slot, by identity: a retry may run while the body it replaces still does.
         self._holders: set[Job] = set()
         self._holders_lock = threading.Lock()
-        self._aborter = Aborter(options.alias)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._turn_thread: threading.Thread | None = None
@@ -116,7 +115,7 @@ class Worker:
             session.close()
         capture.install()
         atexit.register(self._at_exit)
-        self._watcher = open_watcher(self.options.alias, self.hint)
+        self._watcher = open_watcher(self.options.alias, wake=self.wake, hint=self.hint)
         self._spawn(self._beat, "cloaca-heartbeat")
         self._turn_thread = self._spawn(self._turns, "cloaca-turn")
 
@@ -299,6 +298,7 @@ class Worker:
                 )
             else:
                 outcome = execution.perform(job, handle)
+            execution.end(job)
             execution.tidy_connections()
             self._finish(job, outcome, handle)
 
@@ -330,7 +330,7 @@ class Worker:
         self._give_back(job)
         if job.future is not None:
             job.future.cancel()
-        self._aborter.abort(job)
+        aborting.abort(job)
         if job.waits_for is not None:
             self._spawn(lambda: self._cancel_child(job), "cloaca-cancel")
 

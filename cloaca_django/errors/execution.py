@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from cloaca_django.errors.tree import CloacaError, InvalidInput, InvalidState, shown
+from cloaca_django.errors.tree import CloacaError, InvalidInput, InvalidState
 
 
 class RunNotFound(InvalidInput):
@@ -26,7 +26,7 @@ class UnexpectedResult(CloacaError, TypeError):
 
     def __init__(self, task: str, value: object) -> None:
         super().__init__(
-            f"Task {task!r} returned {shown(value)} of type {type(value).__name__};"
+            f"Task {task!r} returned a value of type {type(value).__name__};"
             " return a Context, a dict of changes, or None to keep the context as it is"
         )
 
