@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cloaca_django.core.result import PipelineResult
-from cloaca_django.errors import RunNotFinished, RunNotFound
-from cloaca_django.models import PipelineExecution
+from cloaca_django.errors import RunNotFinished
 
 if TYPE_CHECKING:
     from cloaca_django.runner import DefaultRunner
@@ -34,11 +33,7 @@ class RunHandle:
     @property
     def status(self) -> str:
         """The run's status as stored now. Raises RunNotFound."""
-        runs = PipelineExecution.objects.using(self._runner.alias)
-        found = runs.filter(pk=self.id).values_list("status", flat=True).first()
-        if found is None:
-            raise RunNotFound(self.id)
-        return str(found)
+        return self._runner.status_of(self.id)
 
     def wait(self, timeout: float | None = None) -> PipelineResult:
         """Wait until the run has ended, at most ``timeout`` seconds; None: without limit.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -22,7 +23,7 @@ from cloaca_django.core import registry
 from cloaca_django.core.config import DefaultRunnerConfig
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
-from cloaca_django.core.states import Origin, WorkerKind
+from cloaca_django.core.states import Origin, RunStatus, WorkerKind
 from cloaca_django.dialect import Session, open_session, site_session
 from cloaca_django.engine import eager, nesting, operations, results, sharing, submission
 from cloaca_django.engine.messages import Ask, Moved
@@ -101,27 +102,45 @@ class DefaultRunner:
         """
         self._check_open()
         parent = nesting.current(self.alias)
-        child = parent.child_id() if parent else None
-        asked = self._prepared(workflow_name, context, self._options(parent=parent), run_id=child)
         if settings.EAGER:
-            return self._execute_eagerly(asked)
-        self._check_may_wait()
-        ask = Ask(asked, Future())
-        worker = parent.host if parent else self._started_worker()
-        worker.turn.post(ask)
-        with parent.waiting(asked.id) if parent else nullcontext():
+            return self._execute_eagerly(self._asked(workflow_name, context))
+        if parent is None:
+            self._check_may_wait()
+            worker = self._started_worker()
+            ask = self._posted(worker, self._asked(workflow_name, context))
             return self._awaited(ask.done, worker)
+        parent.check_may_block("execute()")
+        self._check_may_wait()
+        call = parent.next_call()
+        for chance in itertools.count():
+            child = parent.child_id(call, chance)
+            ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
+            with parent.waiting(child):
+                result = self._awaited(ask.done, parent.host)
+            if not _is_stale_child(ask, result):
+                return result
+        raise AssertionError  # count() does not end
 
     async def aexecute(self, workflow_name: str, context: Context) -> PipelineResult:
         """As ``execute``, for ``async`` code; the event loop stays free."""
         self._check_open()
-        asked = self._prepared(workflow_name, context, self._options())
+        parent = nesting.current(self.alias)
         if settings.EAGER:
+            asked = self._asked(workflow_name, context)
             return await sync_to_async(self._execute_eagerly)(asked)
-        ask = Ask(asked, Future())
-        worker = await asyncio.to_thread(self._started_worker)
-        worker.turn.post(ask)
-        return await asyncio.wrap_future(ask.done)
+        if parent is None:
+            worker = await asyncio.to_thread(self._started_worker)
+            ask = self._posted(worker, self._asked(workflow_name, context))
+            return await asyncio.wrap_future(ask.done)
+        call = parent.next_call()
+        for chance in itertools.count():
+            child = parent.child_id(call, chance)
+            ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
+            async with parent.awaiting(child):
+                result = await asyncio.wrap_future(ask.done)
+            if not _is_stale_child(ask, result):
+                return result
+        raise AssertionError  # count() does not end
 
     def enqueue(
         self,
@@ -166,18 +185,28 @@ class DefaultRunner:
 
     def handle(self, run_id: UUID | str) -> RunHandle:
         """Return a handle of a run by its id."""
+        self._check_open()
         return RunHandle(submission.run_id_of(run_id), self)
 
     def wait_for(self, run_id: UUID, *, timeout: float | None = None) -> PipelineResult:
         """Wait until a run has ended. Raises WaitTimeout, RunNotFound, WouldDeadlock."""
         self._check_open()
+        parent = nesting.current(self.alias)
         if settings.EAGER:
             eager.drain(self.alias, [run_id])
         else:
+            if parent is not None:
+                parent.check_may_block("wait()")
             self._check_may_wait()
         poll = self._config.executor_poll_interval_ms / 1000
-        with self._reading() as session:
+        with parent.waiting() if parent else nullcontext(), self._reading() as session:
             return results.wait_for(session, run_id, timeout=timeout, poll_seconds=poll)
+
+    def status_of(self, run_id: UUID) -> str:
+        """Return a run's status as stored now. Raises RunNotFound."""
+        self._check_open()
+        with self._reading() as session:
+            return results.read_status(session, run_id)
 
     def result_of(self, run_id: UUID) -> PipelineResult | None:
         """Return a run's result; None while it is open. Raises RunNotFound."""
@@ -251,6 +280,21 @@ class DefaultRunner:
                 "parent_task_id": parent.task_id,
             }  # fmt: skip
         return Options(timeout_seconds=self._config.pipeline_timeout_seconds, **facts)
+
+    def _asked(
+        self,
+        workflow_name: str,
+        context: Context,
+        parent: nesting.Parent | None = None,
+        run_id: UUID | None = None,
+    ) -> Submission:
+        options = self._options(parent=parent)
+        return self._prepared(workflow_name, context, options, run_id=run_id)
+
+    def _posted(self, worker: Worker, asked: Submission) -> Ask:
+        ask = Ask(asked, Future())
+        worker.turn.post(ask)
+        return ask
 
     def _prepared(
         self,
@@ -391,3 +435,8 @@ class DefaultRunner:
         lease = self._lease
         if lease is not None:
             lease.worker.turn.post(Moved(tuple(run_ids)))
+
+
+def _is_stale_child(ask: Ask, result: PipelineResult) -> bool:
+    """Say whether a task found the child of an attempt that was given up, which ended with it."""
+    return ask.was_found and result.status == RunStatus.CANCELLED

@@ -63,11 +63,14 @@ class DjangoTransport:
         """Leave the connection to Django."""
 
 
-def open_session(alias: str) -> Session:
-    """Open a connection of the engine's own to the database of ``alias``."""
+def open_session(alias: str, *, patience: float = 30.0) -> Session:
+    """Open a connection of the engine's own to the database of ``alias``.
+
+    On SQLite a statement waits ``patience`` seconds for the file before it is an error.
+    """
     wrapper = connections[alias]
     module = _MODULES[wrapper.vendor]
-    return _SESSIONS[wrapper.vendor](module.open_transport(wrapper))
+    return _SESSIONS[wrapper.vendor](module.open_transport(wrapper, patience))
 
 
 def site_session(alias: str) -> Session:

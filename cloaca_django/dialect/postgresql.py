@@ -306,8 +306,8 @@ class PostgresTransport:
         self.connection.close()
 
 
-def open_transport(wrapper: BaseDatabaseWrapper) -> PostgresTransport:
-    """Connect as the alias of ``wrapper`` does."""
+def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> PostgresTransport:
+    """Connect as the alias of ``wrapper`` does; ``patience`` is a matter of files."""
     return PostgresTransport(wrapper.get_connection_params())
 
 

@@ -275,6 +275,11 @@ def read_times(d: Fragments) -> str:
         WHERE id = %(id)s{d.uuid}"""
 
 
+def read_status(d: Fragments) -> str:
+    """Read a run's status."""
+    return f"SELECT status FROM cloaca_run WHERE id = %(id)s{d.uuid}"
+
+
 def open_among(d: Fragments) -> str:
     """Find those of some runs that are open."""
     return f"""

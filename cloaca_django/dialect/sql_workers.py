@@ -80,6 +80,13 @@ def bury_workers(d: Fragments) -> str:
         WHERE state IN ({ALIVE}, {DRAINING}) AND lease_until < {d.clock} RETURNING id"""
 
 
+def bury_worker(d: Fragments) -> str:
+    """Mark one worker that is known to be dead."""
+    return f"""
+        UPDATE cloaca_worker SET state = {DEAD}
+        WHERE id = %(worker)s{d.uuid} AND state IN ({ALIVE}, {DRAINING})"""
+
+
 def forget_workers(d: Fragments) -> str:
     """Delete worker rows a day after they ended, once no task refers to them as its owner."""
     return f"""

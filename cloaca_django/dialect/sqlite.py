@@ -213,14 +213,15 @@ def _native(text: str) -> str:
 class SqliteTransport:
     """A connection of the engine's own: WAL, IMMEDIATE and a busy timeout, whatever the site's."""
 
-    def __init__(self, params: Mapping[str, Any], *, synchronous: str = "FULL") -> None:
+    def __init__(self, params: Mapping[str, Any], *, patience: float) -> None:
         wanted = {k: v for k, v in params.items() if k in {"database", "uri"}}
         self.connection = sqlite3.connect(
-            **wanted, isolation_level=None, timeout=30.0, check_same_thread=False,
+            **wanted, isolation_level=None, timeout=patience, check_same_thread=False,
             cached_statements=256,
         )  # fmt: skip
         self.connection.execute("PRAGMA journal_mode = WAL")
-        self.connection.execute(f"PRAGMA synchronous = {synchronous}")
+        # FULL: what was committed survives a power cut.
+        self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA foreign_keys = ON")
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
@@ -248,9 +249,9 @@ class SqliteTransport:
         self.connection.close()
 
 
-def open_transport(wrapper: BaseDatabaseWrapper) -> SqliteTransport:
+def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> SqliteTransport:
     """Connect to the file of the alias of ``wrapper``."""
-    return SqliteTransport(wrapper.get_connection_params())
+    return SqliteTransport(wrapper.get_connection_params(), patience=patience)
 
 
 @contextmanager

@@ -15,10 +15,14 @@ from cloaca_django.engine.submission import Submission, Submitted
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """A run to submit and drive; ``done`` receives its result."""
+    """A run to submit and drive; ``done`` receives its result.
+
+    ``was_found`` says that the run was in the database already.
+    """
 
     submission: Submission
     done: Future[PipelineResult]
+    was_found: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +107,7 @@ class Effects:
     """What a turn's transaction did; true once it is committed."""
 
     settled: Settled
+    asks: list[Ask] = field(default_factory=list)
     submitted: Submitted | None = None
     claims: list[Claim] = field(default_factory=list)
     asked_room: int | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -34,19 +35,39 @@ class Parent:
         """The parent task."""
         return self.job.task_id
 
-    def child_id(self) -> UUID:
-        """Return the id of the next child.
-
-        It is the same in every attempt, so a repeated body finds the child of its first attempt.
-        """
+    def next_call(self) -> int:
+        """Return the number of the next run this attempt asks for."""
         self.job.children += 1
-        digest = uuid.uuid5(_NAMESPACE, f"{self.task_id}:{self.job.children}")
+        return self.job.children
+
+    def child_id(self, call: int, chance: int) -> UUID:
+        """Return the id of a child: the same in every attempt of the task.
+
+        So a repeated body finds the child of its first attempt. ``chance`` counts children that
+        were found Cancelled, as those of an attempt that timed out are.
+        """
+        digest = uuid.uuid5(_NAMESPACE, f"{self.task_id}:{call}:{chance}")
         # Of the parent's moment: lists and retention rely on ids that are ordered by time.
         return ids.run_id_at(self.run_id.int >> 80, digest.int)
 
+    def check_may_block(self, call: str) -> None:
+        """Raise WouldDeadlock where the wait of ``call`` would hold more than this thread."""
+        if self.job.policy.atomic:
+            raise WouldDeadlock(
+                f"{call} inside the atomic task {self.job.task.name!r} would keep its"
+                " transaction open while it waits",
+                "use enqueue(), or a task that is not atomic",
+            )
+        if self.job.task.is_async:
+            raise WouldDeadlock(
+                f"{call} inside the async task {self.job.task.name!r} would block every other"
+                " async task",
+                "await aexecute(), or use enqueue()",
+            )
+
     @contextmanager
-    def waiting(self, child: UUID) -> Iterator[None]:
-        """Give the slot back while the block waits."""
+    def waiting(self, child: UUID | None = None) -> Iterator[None]:
+        """Give the slot back while the block waits; a ``child`` ends with its parent."""
         self.job.waits_for = child
         is_parked = self.host.park(self.job)
         try:
@@ -56,19 +77,22 @@ class Parent:
                 self.host.unpark(self.job)
             self.job.waits_for = None
 
+    @asynccontextmanager
+    async def awaiting(self, child: UUID) -> AsyncIterator[None]:
+        """As ``waiting``, for an async task."""
+        self.job.waits_for = child
+        is_parked = self.host.park(self.job)
+        try:
+            yield
+        finally:
+            if is_parked:
+                await asyncio.to_thread(self.host.unpark, self.job)
+            self.job.waits_for = None
+
 
 def current(alias: str) -> Parent | None:
-    """Return the task this thread runs, if it may start runs and wait for them.
-
-    Raises WouldDeadlock in an atomic task: its transaction would stay open for the child's time.
-    """
+    """Return the task this code runs in, if a worker on the database of ``alias`` runs it."""
     job = current_job.get()
     if job is None or job.host is None or job.host.alias != alias:
         return None
-    if job.policy.atomic or job.task.is_async:
-        raise WouldDeadlock(
-            f"execute() inside the {'async' if job.task.is_async else 'atomic'} task"
-            f" {job.task.name!r} would hold it up",
-            "use enqueue(), or aexecute() in an async task",
-        )
     return Parent(job, job.host)

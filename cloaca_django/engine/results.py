@@ -45,6 +45,14 @@ def read_result(session: Session, run_id: UUID) -> PipelineResult | None:
     return result_of(restore(found[0]), times)
 
 
+def read_status(session: Session, run_id: UUID) -> str:
+    """Read a run's status. Raises RunNotFound."""
+    found = session.run(sql.read_status, id=run_id)
+    if not found:
+        raise RunNotFound(run_id)
+    return str(found[0][0])
+
+
 def read_times(session: Session, run_id: UUID) -> RunTimes | None:
     """Read when a run was submitted and ended; None when there is no such run."""
     found = session.run(sql.read_times, id=run_id)

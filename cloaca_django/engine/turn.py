@@ -21,6 +21,7 @@ from cloaca_django.engine import claiming, operations, salvage, settlement, subm
 from cloaca_django.engine.execution import timed_out
 from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
+    Ask,
     Batch,
     Effects,
     Moved,
@@ -122,6 +123,7 @@ class Turn(Ledger):
         with session.transaction(durable=bool(batch.outcomes or batch.asks)):
             effects = Effects(self._settle(session, batch.outcomes))
             if batch.asks:
+                effects.asks = batch.asks
                 asked = [ask.submission for ask in batch.asks]
                 effects.submitted = submission.submit(session, asked, self.claimer)
             if batch.deferrals:
@@ -239,7 +241,7 @@ class Turn(Ledger):
         assignments = list(effects.settled.assignments)
         if effects.submitted:
             assignments += effects.submitted.assignments
-            self._apply_submitted(effects.submitted)
+            self._apply_submitted(effects.submitted, effects.asks)
         self._note_leftovers(effects)
         if effects.claims:
             token = self.claimer.token
@@ -258,7 +260,9 @@ class Turn(Ledger):
             if outcome.status is TaskStatus.SCHEDULED:
                 self.agenda.expect_due(outcome.delay_seconds)
 
-    def _apply_submitted(self, submitted: Submitted) -> None:
+    def _apply_submitted(self, submitted: Submitted, asks: list[Ask]) -> None:
+        for ask in asks:
+            ask.was_found = ask.submission.id in submitted.existing
         for state in submitted.states:
             if state.status in RUN_FINAL:
                 self.agenda.look_soon()

@@ -12,9 +12,9 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from cloaca_django import VERSION, clock, ids
@@ -33,21 +33,25 @@ from cloaca_django.engine import (
     notices,
     operations,
     recovery,
+    salvage,
 )
 from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
 from cloaca_django.engine.limits import Limits
 from cloaca_django.engine.memory import Memory
-from cloaca_django.engine.messages import HINT, WAKE, Deferral, Done, Effects, HandBack, Moved
+from cloaca_django.engine.messages import HINT, WAKE, Deferral, Done, HandBack, Moved
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
 from cloaca_django.engine.turn import Turn
+from cloaca_django.engine.upkeep import Upkeep
 from cloaca_django.errors import CloacaError
 
 logger = logging.getLogger("cloaca_django.worker")
 
 GRACE_SECONDS = 10.0
+# How long the last words of a worker may wait for somebody's lock.
+SAY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +67,22 @@ class WorkerOptions:
     task_timeout_seconds: float | None = 300.0
     recovers: bool = True
     claims_only_own: bool = False
+    claims_once: bool = False
     schema: str = ""
 
 
 class Worker:
-    """Threads around one ``Turn``. Start once; ``stop`` ends it for good."""
+    """Threads around one ``Turn``. Start once; ``stop`` ends it for good.
 
-    def __init__(self, options: WorkerOptions) -> None:
+    With ``report`` somebody else renews the lease and reconciles: it is called at every heartbeat.
+    """
+
+    def __init__(
+        self, options: WorkerOptions, *, report: Callable[[Worker], None] | None = None
+    ) -> None:
         self.options = options
+        self._report = report
+        self._rounds = 0
         self.slots: Slots[Job] = Slots(options.concurrency, self._run)
         self.claimer = Claimer(
             worker=ids.new_token(), queues=options.queues, only=options.workflows
@@ -137,11 +149,16 @@ class Worker:
         self._say(WorkerState.DRAINING)
         self.wake()
 
+    def live(self) -> dict[int, UUID]:
+        """Return what is claimed and not settled: task ids with their tokens."""
+        return {id: job.token for id, job in dict(self.turn.running).items()}
+
     def stop(self, *, grace: float) -> bool:
         """Finish within ``grace`` seconds, then hand the rest back; True when all had finished."""
         atexit.unregister(self._at_exit)
         self.turn.is_draining = True
         self.turn.post(HandBack(running_too=False))
+        self._await_round()
         finished = self._await_idle(grace)
         if not finished:
             self.turn.post(HandBack(running_too=True))
@@ -153,6 +170,13 @@ class Worker:
         """Hand back what runs when the program ends without ``stop``."""
         if self._pid == os.getpid():
             self.stop(grace=0.0)
+
+    def _await_round(self) -> None:
+        """Wait until a turn that began after this call has ended; one before may still claim."""
+        wanted, end = self._rounds + 2, clock.monotonic() + 5.0
+        while self._rounds < wanted and self.is_alive() and clock.monotonic() < end:
+            self.wake()
+            clock.sleep(0.002)
 
     def _await_idle(self, seconds: float) -> bool:
         end = clock.monotonic() + seconds
@@ -178,15 +202,11 @@ class Worker:
 
     def _say(self, state: WorkerState) -> None:
         try:
-            session = open_session(self.options.alias)
+            with closing(open_session(self.options.alias, patience=SAY_SECONDS)) as session:
+                recovery.say_state(session, self.claimer.worker, state)
         except Exception:
             # The lease says it too, a little later.
             logger.warning("could not write the worker's state", exc_info=True)
-            return
-        try:
-            recovery.say_state(session, self.claimer.worker, state)
-        finally:
-            session.close()
 
     def _row(self) -> WorkerRow:
         return WorkerRow(
@@ -217,6 +237,9 @@ class Worker:
             try:
                 self.turn.wait(60.0)
                 self.turn.turn()
+                self._rounds += 1
+                if self.options.claims_once and not self.turn.failures:
+                    self.turn.is_draining = True
             except Exception:
                 # A defect in the loop must not end it: schedules and runs depend on it.
                 logger.exception("the turn's loop failed")
@@ -227,38 +250,43 @@ class Worker:
 
     def _beat(self) -> None:
         session: Session | None = None
-        next_sweep = clock.monotonic() + settings.SWEEP_SECONDS
+        upkeep = Upkeep()
         while not self._stopping.wait(settings.HEARTBEAT_SECONDS):
+            self._say_alive()
             try:
                 session = session or self._connect()
                 self._heartbeat(session)
-                if self.options.recovers and clock.monotonic() >= next_sweep:
-                    next_sweep = clock.monotonic() + settings.SWEEP_SECONDS
-                    swept = recovery.sweep(session, max_crashes=settings.MAX_CRASHES)
-                    if swept.accepted:
-                        notices.publish(Effects(swept))
-                        self.wake()
+                if self.options.recovers and upkeep.tend(session):
+                    self.wake()
             except Exception:
                 # The database is away; the lease lapses by itself, and the next beat tries again.
                 logger.warning("heartbeat failed", exc_info=True)
-                if session is not None:
-                    _close_quietly(session)
+                salvage.close(session)
                 session = None
-        if session is not None:
-            _close_quietly(session)
+        salvage.close(session)
+
+    def _say_alive(self) -> None:
+        if self._report is not None:
+            self._report(self)
 
     def _heartbeat(self, session: Session) -> None:
-        live = {id: job.token for id, job in dict(self.turn.running).items()}
+        if self._report is not None:
+            return
+        live = self.live()
         worker = self.claimer.worker
         if not recovery.renew(session, worker):
-            self._register_anew(session)
+            self.register_anew(session)
             return
         done = recovery.reconcile(session, worker, live, grace=GRACE_SECONDS)
-        lost = {id for id in done.lost if self._is_taken_away(id, live[id])}
-        if lost:
-            self.turn.post(Moved(task_ids=frozenset(lost)))
+        self.let_go({id: live[id] for id in done.lost})
         if done.requeued:
             self.wake()
+
+    def let_go(self, lost: Mapping[int, UUID]) -> None:
+        """Drop jobs, by id and token, that the database no longer calls ours."""
+        gone = frozenset(id for id, token in lost.items() if self._is_taken_away(id, token))
+        if gone:
+            self.turn.post(Moved(task_ids=gone))
 
     def _is_taken_away(self, task_id: int, token: UUID) -> bool:
         """Say whether a job that the database no longer calls ours still runs here.
@@ -268,11 +296,13 @@ class Worker:
         job = self.turn.running.get(task_id)
         return job is not None and job.token == token and job.worker == self.claimer.worker
 
-    def _register_anew(self, session: Session) -> None:
+    def register_anew(self, session: Session) -> None:
         """The lease lapsed: whatever ran is not ours any more, and the old id never comes back."""
         logger.error("the lease of this worker lapsed; it registers anew")
-        self.claimer.worker = ids.new_token()
-        recovery.register(session, self._row())
+        fresh = replace(self._row(), id=ids.new_token())
+        recovery.register(session, fresh)
+        # Only now: a claim by a worker without a row would look like a dead worker's.
+        self.claimer.worker = fresh.id
 
     @property
     def alias(self) -> str:
@@ -401,10 +431,3 @@ class Worker:
         ) as finish:
             yield
             finish(execution.outcome_of(job, context, None))
-
-
-def _close_quietly(session: Session) -> None:
-    try:
-        session.close()
-    except Exception:
-        logger.debug("closing a broken connection failed", exc_info=True)
