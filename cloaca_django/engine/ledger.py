@@ -40,6 +40,8 @@ class Ledger:
 
     is_draining = False
     settled_tasks = 0
+    # How many outcomes this worker may come to; None: any number.
+    budget: int | None = None
 
     def __init__(
         self,
@@ -83,7 +85,10 @@ class Ledger:
 
     def room(self) -> int:
         """Return how many tasks may be claimed: free slots, and a few more when tasks are short."""
-        return max(0, self.slots.limit + self._pace.prefetch() - self.slots.load)
+        room = self.slots.limit + self._pace.prefetch() - self.slots.load
+        if self.budget is not None:
+            room = min(room, self.budget - self.settled_tasks - len(self.running))
+        return max(0, room)
 
     def _may_claim(self) -> bool:
         return not self.is_draining and (not self.claims_only_own or bool(self.own))

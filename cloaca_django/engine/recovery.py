@@ -114,6 +114,24 @@ def forget_workers(session: Session) -> None:
     session.run(sql_workers.forget_workers)
 
 
+def give_up(session: Session, worker: UUID, *, charge: bool, max_crashes: int) -> int:
+    """Take back the tasks of a worker that is known to be dead; returns how many.
+
+    With ``charge`` its end counts as a crash of each of them. Those that took ``max_crashes``
+    workers with them stay for the next sweep, which fails them.
+    """
+    session.run(sql_workers.bury_worker, worker=worker)
+    orphans = [
+        _orphan(session, row) for row in session.run(sql_workers.owned, worker=worker, grace=0.0)
+    ]
+    again = [o for o in orphans if not charge or o.crashes < max_crashes or o.is_deferred]
+    count = requeue(session, again, charge=charge) if again else 0
+    if count:
+        session.announce("")
+        logger.warning("took back %d tasks of worker %s", count, worker)
+    return count
+
+
 def _abandon(session: Session, spent: list[Orphan]) -> Settled:
     """Fail tasks that were lost too often."""
     if not spent:
