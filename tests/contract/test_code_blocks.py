@@ -1,9 +1,17 @@
-"""Every code block of the README and the documentation is run.
+"""Every code block of the README and the documentation is run, and what it prints is compared.
 
-A page is worked through from top to bottom in a folder of its own. A Python block below
-``<!-- file: path -->`` is written there; the others form one program, which runs at the page's
-end. ``console`` blocks are run where they stand. On a page with ``<!-- page: site -->`` the
-program is inside a Django site. ``<!-- not run: reason -->`` leaves a block out and says why.
+A page is worked through from top to bottom in a folder of its own:
+
+- a block below ``<!-- file: path -->`` is written there, after what the file holds already if the
+  mark says ``<!-- add to file: path -->``;
+- ``console`` blocks are run where they stand; what they show as output must be in the output;
+- the other ``python`` blocks form one program, which runs at the page's end;
+- a block below ``<!-- printed -->`` is what that program prints.
+
+Expected lines must occur in that order, others may stand between them, and ``...`` stands for
+anything. A page with ``<!-- page: site -->`` starts from the site that the tutorial builds, and
+its program runs inside that site, beside a worker. ``<!-- not run: reason -->`` leaves a block
+out and says why.
 """
 
 from __future__ import annotations
@@ -11,42 +19,39 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from django.core.management import load_command_class
 
 from tests.contract.source import ROOT, name_of, pages
 
 SECONDS = 120
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
+    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-SITE = """
-import django, os
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0)
+TUTORIAL = ROOT / "docs" / "tutorial" / "django-site.md"
+SITE = "<!-- page: site -->"
+IN_SITE = """
+import atexit, os
+os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
+import django; django.setup()
+from cloaca_django.engine.worker import Worker, WorkerOptions
+_worker = Worker(WorkerOptions(poll_seconds=0.1)); _worker.start()
+atexit.register(_worker.stop, grace=5.0)
 """
-# What the machine of the test has already, or what changes more than the page's folder.
-SKIPPED = (
-    "pip install",
-    "python -m pip install",
-    "python -m venv",
-    "git clone",
-    "make ",
-    "source ",
-)
-COMMAND = re.compile(r"manage\.py (?P<name>cloaca_\w+)(?P<rest>[^\n|&>]*)")
+# What the machine of the test has already, or what a test of its own runs.
+SKIPPED = ("python -m pip install", "python -m venv", "git clone", "cd ", "make ", "source ")
 
 
 @dataclass(frozen=True)
 class Block:
+    """A fenced block and the mark above it."""
+
     mark: str
     language: str
     code: str
@@ -56,82 +61,137 @@ class Block:
     def is_run(self) -> bool:
         return not self.mark.startswith("not run: ")
 
+    @property
+    def target(self) -> str:
+        """Return the file that the block is, or is added to."""
+        return self.mark.removeprefix("add to ").removeprefix("file: ") if self.is_file else ""
+
+    @property
+    def is_file(self) -> bool:
+        return self.mark.startswith(("file: ", "add to file: "))
+
 
 def blocks(page: Path) -> list[Block]:
     """Return the code blocks of a page."""
     text = page.read_text()
     return [
         Block(
-            match["mark"] or "", match["language"], match["code"],
+            match["mark"] or "",
+            match["language"],
+            match["code"],
             text.count("\n", 0, match.start("code")),
         )
         for match in BLOCK.finditer(text)
-    ]  # fmt: skip
+    ]
 
 
-def run(command: list[str], folder: Path, page: Path) -> None:
+def work_through(page: Path, folder: Path) -> None:
+    """Do what a page says, in ``folder``."""
+    program: list[str] = []
+    printed: list[str] = []
+    for block in blocks(page):
+        if not block.is_run:
+            continue
+        if block.is_file:
+            write(block, folder)
+        elif block.mark == "printed":
+            printed += block.code.splitlines()
+        elif block.language == "python":
+            # Empty lines first, so that a traceback names the page's own line.
+            filler = "\n" * max(block.line - sum(part.count("\n") for part in program), 0)
+            program.append(filler + block.code)
+        elif block.language == "console":
+            run_console(block, folder, page)
+    if program:
+        file = folder / "page.py"
+        prelude = f"exec({IN_SITE!r})" if SITE in page.read_text() else ""
+        file.write_text(prelude + "".join(program))
+        output = run([sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", file.name], folder, page)
+        check_output(printed, output, page)
+
+
+def write(block: Block, folder: Path) -> None:
+    target = folder / block.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    before = target.read_text() if block.mark.startswith("add to ") else ""
+    target.write_text(before + block.code)
+
+
+def run_console(block: Block, folder: Path, page: Path) -> None:
+    """Run the commands of a block, one after the other, each with its output below it."""
+    commands: list[tuple[str, list[str]]] = []
+    for line in block.code.splitlines():
+        if line.startswith("$ "):
+            commands.append((line[2:], []))
+        elif commands and commands[-1][0].endswith("\\"):
+            commands[-1] = (f"{commands[-1][0]}\n{line}", [])
+        elif commands:
+            commands[-1][1].append(line)
+    for command, expected in commands:
+        if not command.startswith(SKIPPED):
+            output = run(["bash", "-euo", "pipefail", "-c", command], folder, page)
+            check_output(expected, output, page)
+
+
+def run(command: list[str], folder: Path, page: Path) -> str:
+    """Run a command; return what it printed. It must succeed."""
     binaries = Path(sys.executable).parent
     environment = {
         **os.environ,
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
-        "CLOACA_TESTS_URL": f"sqlite:///{folder}/site.sqlite3",
+        "COLUMNS": "100",
     }
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    for name in ("DJANGO_SETTINGS_MODULE", "DATABASE_URL"):
+        environment.pop(name, None)
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS
-    )
-    assert done.returncode == 0, f"{name_of(page)}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        command, cwd=folder, env=environment, timeout=SECONDS, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{name_of(page)}: {command[-1]}\n{done.stdout[-6000:]}"
+    return done.stdout
 
 
-def shell_lines(block: Block) -> list[str]:
-    """Return the commands of a block, without prompts, output and what is skipped."""
-    lines = block.code.splitlines()
-    if block.language == "console":
-        lines = [line[2:] for line in lines if line.startswith("$ ")]
-    return [line for line in lines if not line.startswith(SKIPPED)]
+def check_output(expected: list[str], output: str, page: Path) -> None:
+    """Fail unless the expected lines are in the output, in their order."""
+    rest = [line.rstrip() for line in output.splitlines()]
+    for wanted in filter(None, map(str.rstrip, expected)):
+        pattern = re.compile(".*".join(map(re.escape, wanted.split("..."))))
+        at = next((i for i, line in enumerate(rest) if pattern.fullmatch(line)), None)
+        assert at is not None, f"{name_of(page)} promises {wanted!r}; there was:\n{output}"
+        del rest[: at + 1]
 
 
-@pytest.mark.parametrize("page", pages(), ids=name_of)
-def test_the_code_of_a_page_runs(page, tmp_path):
-    program: list[str] = []
-    for block in blocks(page):
-        if not block.is_run:
-            continue
-        if block.mark.startswith("file: "):
-            target = tmp_path / block.mark.removeprefix("file: ")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(block.code)
-        elif block.language == "python":
-            # Empty lines first, so that a traceback names the page's own line.
-            filler = "\n" * max(block.line - sum(part.count("\n") for part in program), 0)
-            program.append(filler + block.code)
-        elif block.language in {"console", "bash", "sh"} and (lines := shell_lines(block)):
-            run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], tmp_path, page)
-    if program:
-        file = tmp_path / f"{page.stem}_page.py"
-        in_site = "<!-- page: site -->" in page.read_text()
-        prelude = f"exec({SITE!r})" if in_site else ""
-        file.write_text(prelude + "".join(program))
-        run([sys.executable, "-W", "error", file.name], tmp_path, page)
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that the tutorial of a Django site leaves behind."""
+    folder = tmp_path_factory.mktemp("tutorial")
+    work_through(TUTORIAL, folder)
+    return folder
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
-def test_every_block_is_python_or_says_what_it_is(page):
+def test_what_a_page_says_works(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if page == TUTORIAL:
+        request.getfixturevalue("site")
+        return
+    if SITE in page.read_text():
+        shutil.copytree(request.getfixturevalue("site"), tmp_path, dirs_exist_ok=True)
+    work_through(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_every_block_says_what_it_is(page: Path) -> None:
+    text = page.read_text()
+    assert text.count("\n```") % 2 == 0, "a block is not closed"
     for block in blocks(page):
+        place = f"{name_of(page)}:{block.line}"
+        assert block.language, f"{place}: no language"
+        assert block.is_run or len(block.mark) > len("not run: "), f"{place}: no reason"
         if block.language == "python":
             ast.parse(block.code)
-        assert block.language != "text" or "import " not in block.code, f"line {block.line}"
-        assert block.is_run or len(block.mark) > len("not run: "), f"line {block.line}: no reason"
-
-
-@pytest.mark.parametrize("page", pages(), ids=name_of)
-def test_commands_and_targets_in_a_page_exist(page):
-    text = page.read_text()
-    for match in COMMAND.finditer(text):
-        parser = load_command_class("cloaca_django", match["name"]).create_parser("", match["name"])
-        known = {option for action in parser._actions for option in action.option_strings}
-        assert set(re.findall(r"(?<!\S)--[\w-]+", match["rest"])) <= known, match[0]
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"\bmake ([a-z]+)\b(?=`|\n| +#)", text):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+        if block.language == "console":
+            assert block.code.startswith("$ "), f"{place}: a command starts with a dollar"
+        assert block.language not in {"bash", "sh"}, f"{place}: commands are console blocks"
