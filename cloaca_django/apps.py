@@ -7,6 +7,8 @@ from importlib import import_module
 from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
 
+from cloaca_django.conf import settings
+from cloaca_django.core import redaction
 from cloaca_django.errors import WorkflowsNotImported
 
 
@@ -20,6 +22,7 @@ class CloacaConfig(AppConfig):
     def ready(self) -> None:
         from cloaca_django import checks  # noqa: F401, PLC0415 - registers them
 
+        redaction.add_words_from(lambda: settings.REDACT_KEYS)
         for app in apps.get_app_configs():
             if module_has_submodule(app.module, "workflows"):
                 import_workflows(app.name)

@@ -146,18 +146,6 @@ class Settings:
         return value
 
     @property
-    def DURABILITY(self) -> str:
-        """Whether outcomes wait for the disk: ``"full"``, or ``"relaxed"``.
-
-        Relaxed outcomes may be lost when the machine of the database loses power; their tasks then
-        run again.
-        """
-        value = _given("DURABILITY", "full")
-        if value not in ("full", "relaxed"):
-            raise _invalid("DURABILITY", value, 'must be "full" or "relaxed"')
-        return str(value)
-
-    @property
     def NOTIFY(self) -> bool:
         """Whether workers are woken by the database's notifications. Without, they poll."""
         return _switch("NOTIFY", default=True)

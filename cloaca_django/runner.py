@@ -279,7 +279,8 @@ class DefaultRunner:
                 "origin": Origin.TASK, "parent_id": parent.run_id,
                 "parent_task_id": parent.task_id,
             }  # fmt: skip
-        return Options(timeout_seconds=self._config.pipeline_timeout_seconds, **facts)
+        limit = self._setting("pipeline_timeout_seconds", settings.PIPELINE_TIMEOUT_SECONDS)
+        return Options(timeout_seconds=limit, **facts)
 
     def _asked(
         self,
@@ -388,6 +389,10 @@ class DefaultRunner:
                 self._lease = sharing.lease(self._worker_options(), shared=self._is_site)
             return self._lease.worker
 
+    def _setting(self, field: str, default: Any) -> Any:
+        """Return a field of the configuration, or what the site's settings say if it is not set."""
+        return getattr(self._config, field) if self._config.is_set(field) else default
+
     def _worker_options(self) -> WorkerOptions:
         config = self._config
         poll = 1.0
@@ -396,9 +401,11 @@ class DefaultRunner:
         return WorkerOptions(
             alias=self.alias,
             kind=WorkerKind.EMBEDDED if self._is_site else WorkerKind.RUNNER,
-            concurrency=config.max_concurrent_tasks,
+            concurrency=self._setting("max_concurrent_tasks", settings.CONCURRENCY),
             poll_seconds=poll,
-            task_timeout_seconds=config.task_timeout_seconds,
+            task_timeout_seconds=self._setting(
+                "task_timeout_seconds", settings.TASK_TIMEOUT_SECONDS
+            ),
             recovers=config.enable_recovery and not self._is_site,
             claims_only_own=self._is_site,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +16,24 @@ _SENSITIVE = re.compile(
 )
 
 
-@lru_cache(maxsize=4096)
+class _More:
+    """Where the site's own words for secrets come from; the app sets it when it is ready."""
+
+    words: Callable[[], tuple[str, ...]] = staticmethod(lambda: ())
+
+
+def add_words_from(words: Callable[[], tuple[str, ...]]) -> None:
+    """Treat keys that hold one of ``words()``, whatever the case, as secret too."""
+    _More.words = staticmethod(words)
+
+
 def is_sensitive(key: str) -> bool:
     """Whether a key's name says that its value is a secret."""
+    return _is_sensitive(key) or any(word.lower() in key.lower() for word in _More.words())
+
+
+@lru_cache(maxsize=4096)
+def _is_sensitive(key: str) -> bool:
     return _SENSITIVE.search(key) is not None
 
 

@@ -230,7 +230,8 @@ def connect(params: Mapping[str, Any]) -> psycopg.Connection:
     skipped = {"cursor_factory", "prepare_threshold", "pool", "context"}
     wanted = {k: v for k, v in params.items() if k not in skipped}
     wanted.setdefault("connect_timeout", 10)
-    return psycopg.connect(**wanted, autocommit=True, prepare_threshold=2)
+    threshold = 2 if settings.NOTIFY else None
+    return psycopg.connect(**wanted, autocommit=True, prepare_threshold=threshold)
 
 
 def abort(wrapper: BaseDatabaseWrapper) -> None:
@@ -288,7 +289,9 @@ class PostgresTransport:
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self.connection = connect(params)
-        self.connection.execute(self.SETTINGS, prepare=False)
+        if settings.NOTIFY:
+            # Behind a transaction pooler they would stay with whoever gets the connection next.
+            self.connection.execute(self.SETTINGS, prepare=False)
         self._cursor = self.connection.cursor()
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:

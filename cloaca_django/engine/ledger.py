@@ -6,7 +6,7 @@ No database here. One thread owns it; every other thread talks to it through ``p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any
 from uuid import UUID
@@ -67,6 +67,7 @@ class Ledger:
         self.running: dict[int, Job] = {}
         self.own: set[UUID] = set()
         self.saved: set[Workflow] = set()
+        self.seen_registry: Mapping[str, Workflow] | None = None
         self.waiters = Waiters()
         self.batch = Batch()
         self.agenda = Agenda(poll_seconds)

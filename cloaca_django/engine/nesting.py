@@ -18,6 +18,9 @@ from cloaca_django.errors import WouldDeadlock
 _NAMESPACE = uuid.UUID("6f1c8a52-3a4e-5b7d-9c10-2f6d1e8b4a93")
 
 
+_REMEDY = "use enqueue(), or aexecute() in an async task"
+
+
 @dataclass(frozen=True, slots=True)
 class Parent:
     """The task that this thread is running."""
@@ -56,13 +59,13 @@ class Parent:
             raise WouldDeadlock(
                 f"{call} inside the atomic task {self.job.task.name!r} would keep its"
                 " transaction open while it waits",
-                "use enqueue(), or a task that is not atomic",
+                _REMEDY,
             )
         if self.job.task.is_async:
             raise WouldDeadlock(
                 f"{call} inside the async task {self.job.task.name!r} would block every other"
                 " async task",
-                "await aexecute(), or use enqueue()",
+                _REMEDY,
             )
 
     @contextmanager

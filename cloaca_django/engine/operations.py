@@ -32,7 +32,7 @@ def cancel(session: Session, run_id: UUID, *, by: str = "", reason: str = "") ->
 
     Open tasks become Cancelled; the outcome of code that is running now is refused.
     """
-    message = "Cancelled" + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
+    message = f"{RunStatus.CANCELLED}" + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
     with session.transaction():
         run = _locked(session, run_id)
         if run.status in RUN_FINAL:

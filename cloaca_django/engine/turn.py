@@ -102,10 +102,14 @@ class Turn(Ledger):
         return True
 
     def _save_definitions(self, session: Session) -> None:
-        asked = {ask.submission.workflow for ask in self.batch.asks}
-        if asked - self.saved:
-            operations.save_definitions(session, asked - self.saved)
-            self.saved |= asked
+        """Keep the graphs and limits of workflows that were registered since the last turn."""
+        known = registry.snapshot()
+        if known is self.seen_registry:
+            return
+        new = set(known.values()) - self.saved
+        operations.save_definitions(session, new)
+        self.saved |= new
+        self.seen_registry = known
 
     def close(self) -> None:
         """Close the connection."""

@@ -28,7 +28,6 @@ DEFAULTS = {
     "RETENTION_DAYS": 90,
     "REDACT_KEYS": (),
     "DATABASE": "default",
-    "DURABILITY": "full",
     "NOTIFY": True,
     "EAGER": False,
     "STRICT": False,
@@ -66,7 +65,6 @@ def test_every_key_says_what_it_is_for():
         ("RETENTION_DAYS", 0.5, 0.5),
         ("QUEUES", ["mail", "default"], ("mail", "default")),
         ("REDACT_KEYS", ["iban"], ("iban",)),
-        ("DURABILITY", "relaxed", "relaxed"),
         ("HEARTBEAT_SECONDS", 0.2, 0.2),
     ],
 )
@@ -107,7 +105,6 @@ def test_a_number_out_of_its_range_or_type_is_refused(settings, name, value):
         ({"QUEUES": ["a,b"]}, "QUEUES", "letters, digits"),
         ({"QUEUES": ["a", "a"]}, "QUEUES", "twice"),
         ({"REDACT_KEYS": [""]}, "REDACT_KEYS", "non-empty"),
-        ({"DURABILITY": "none"}, "DURABILITY", '"full" or "relaxed"'),
         ({"RETENTION_DAYS": 0}, "RETENTION_DAYS", "or None"),
         ([], "EAGER", "must be a dict"),
         (None, "EAGER", "must be a dict"),
