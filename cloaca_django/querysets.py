@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Case, Count, Exists, F, Min, OuterRef, Value, When
@@ -66,6 +67,17 @@ class TaskQuerySet(models.QuerySet["TaskExecution"]):
     def counts_by_worker(self) -> dict[Any, int]:
         """Count running tasks by the id of the worker that owns them."""
         return _counts(self.running(), "worker_id")
+
+    def owned_by(self, worker: UUID) -> Self:
+        """Return running tasks of one worker."""
+        return self.running().filter(worker_id=worker)
+
+    def claimable_kinds(self) -> list[tuple[str, str, str]]:
+        """Return ``(queue, workflow, task)`` of what is ready and not of a paused workflow."""
+        kinds = self.ready().values_list("queue", "workflow_name", "name").distinct()
+        controls = self.model._meta.apps.get_model("cloaca_django", "WorkflowControl")
+        paused = controls.objects.using(self.db).paused().values("name")
+        return list(kinds.exclude(workflow_name__in=paused).order_by())
 
     def ready_lanes(self) -> list[tuple[str, str, int, int]]:
         """Return ``(queue, workflow, count, lowest id)`` of the tasks that could be claimed."""

@@ -63,6 +63,7 @@ class Process:
         self._say = say
         self._line = line
         self._level = 0
+        self._is_ending = False
         # A queue and not an Event: a signal handler may put into it at any moment.
         self._news: SimpleQueue[None] = SimpleQueue()
 
@@ -162,11 +163,12 @@ class Process:
     # -- the end
 
     def _end(self) -> None:
+        self._is_ending = True
         if self._level < 2:
             self._finish()
         self.left_running = len(self.worker.turn.running)
         self.worker.stop(grace=0.0)
-        done = self.worker.turn.settled_tasks
+        done = self.worker.turn.settled_tasks - self.left_running
         rest = f", {self.left_running} handed back" if self.left_running else ""
         self._say(f"Stopped after {done} tasks{rest}")
 
@@ -187,13 +189,11 @@ class Process:
 
     def _report(self, worker: Worker) -> None:
         """Tell the supervisor what is claimed, and when the next time limit of a task ends."""
-        limit = worker.turn.limits.next_at - clock.monotonic()
         if self._line is not None:
             self._line.send(
                 worker=worker.claimer.worker,
                 live=list(worker.live().items()),
-                limit=None if limit == float("inf") else limit,
-                stopping=self._level > 0,
+                limit=worker.seconds_to_limit(),
             )
 
     def _obey(self, line: Line) -> None:
@@ -210,7 +210,7 @@ class Process:
             self.worker.let_go({int(id): UUID(token) for id, token in message["lost"]})
         elif "wake" in message:
             self.worker.wake()
-        elif message.get("lapsed") == str(self.worker.claimer.worker):
+        elif message.get("lapsed") == str(self.worker.claimer.worker) and not self._is_ending:
             with closing(open_session(self.worker.alias)) as session:
                 self.worker.register_anew(session)
             self._report(self.worker)

@@ -62,9 +62,15 @@ class Command(BaseCommand):
             help='the alias of the database; CLOACA["DATABASE"] if not given',
         )
 
-    def alias(self, options: dict[str, Any]) -> str:
+    def alias(self, options: dict[str, Any], *, warns: bool = False) -> str:
         """Return the alias to work on. Refuses bad settings and unknown aliases."""
-        check_settings()
+        found = checks.run_checks(tags=["cloaca"])
+        loud = [message for message in found if not message.is_silenced()]
+        serious = [str(message) for message in loud if message.is_serious()]
+        if serious:
+            raise refused("the settings are wrong:\n" + "\n".join(serious))
+        for message in loud if warns else ():
+            self.stderr.write(self.style.WARNING(str(message)))
         alias = options["database"] or settings.DATABASE
         if alias not in connections:
             known = ", ".join(sorted(connections))
@@ -79,14 +85,6 @@ class Command(BaseCommand):
 def refused(problem: object, code: int = USAGE) -> CommandError:
     """Return the refusal to do what was asked."""
     return CommandError(str(problem), returncode=code)
-
-
-def check_settings() -> None:
-    """Refuse to start on settings that the checks call an error."""
-    found = checks.run_checks(tags=["cloaca"])
-    serious = [str(m) for m in found if m.is_serious() and not m.is_silenced()]
-    if serious:
-        raise refused("the settings are wrong:\n" + "\n".join(serious))
 
 
 def require_tables(alias: str) -> None:
