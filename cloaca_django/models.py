@@ -83,6 +83,9 @@ class PipelineExecution(models.Model):
         default="", blank=True, help_text="The first failure, or why the run was ended."
     )
 
+    # Set by RunQuerySet.with_shown_status().
+    shown_status: str
+
     objects = querysets.RunQuerySet.as_manager()
 
     class Meta:

@@ -25,9 +25,9 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin, RunStatus, WorkerKind
 from cloaca_django.dialect import Session, open_session, site_session
-from cloaca_django.engine import eager, nesting, operations, results, sharing, submission
+from cloaca_django.engine import eager, nesting, notices, operations, results, sharing, submission
 from cloaca_django.engine.messages import Ask, Moved
-from cloaca_django.engine.submission import Options, Submission
+from cloaca_django.engine.submission import Options, Submission, Submitted
 from cloaca_django.engine.worker import Worker, WorkerOptions
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.handles import RunHandle
@@ -205,8 +205,8 @@ class DefaultRunner:
     def status_of(self, run_id: UUID) -> str:
         """Return a run's status as stored now. Raises RunNotFound."""
         self._check_open()
-        with self._reading() as session:
-            return results.read_status(session, run_id)
+        with self._reading():
+            return results.read_status(self.alias, run_id)
 
     def result_of(self, run_id: UUID) -> PipelineResult | None:
         """Return a run's result; None while it is open. Raises RunNotFound."""
@@ -218,7 +218,7 @@ class DefaultRunner:
         """End a run as Cancelled. Raises RunNotFound, InvalidTransition."""
         with self._operating() as session:
             ended = operations.cancel(session, submission.run_id_of(run_id), by=by, reason=reason)
-        self._tell(ended)
+        self._tell([run.id for run in ended])
 
     def pause(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
         """Start no further task of a run. Raises RunNotFound, InvalidTransition."""
@@ -234,7 +234,12 @@ class DefaultRunner:
     def replay(self, run_id: UUID | str, *, from_start: bool = False) -> RunHandle:
         """Repeat an ended run from where it failed, as a new run; returns its handle."""
         with self._operating() as session:
-            again = operations.replay(session, submission.run_id_of(run_id), from_start=from_start)
+            again = operations.replay(
+                session,
+                submission.run_id_of(run_id),
+                from_start=from_start,
+                timeout_seconds=self._options().timeout_seconds,
+            )
         self._wake()
         return RunHandle(again, self)
 
@@ -326,22 +331,23 @@ class DefaultRunner:
         with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
             written = submission.submit(session, asked, announce="")
             ids = [written.existing.get(each.id, each.id) for each in asked]
-            looks = any(map(submission.needs_look, asked))
-            transaction.on_commit(lambda: self._committed(ids, looks=looks), using=self.alias)
+            transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
         self._release_connection()
         return [RunHandle(run_id, self) for run_id in ids]
 
-    def _committed(self, run_ids: list[UUID], *, looks: bool) -> None:
+    def _committed(self, asked: list[Submission], written: Submitted) -> None:
+        notices.publish_submitted(written)
         if settings.EAGER:
-            eager.drain(self.alias, run_ids)
+            eager.drain(self.alias, [each.id for each in asked])
         elif self._lease is not None:
             worker = self._lease.worker
-            (worker.hint if looks else worker.wake)()
+            (worker.hint if any(map(submission.needs_look, asked)) else worker.wake)()
 
     def _execute_eagerly(self, asked: Submission) -> PipelineResult:
         session = site_session(self.alias)
         with session.transaction():
-            submission.submit(session, [asked])
+            written = submission.submit(session, [asked])
+        notices.publish_submitted(written)
         eager.drain(self.alias, [asked.id])
         result = results.read_result(session, asked.id)
         if result is None:

@@ -14,7 +14,7 @@ import psycopg
 from cloaca_django.conf import settings
 from cloaca_django.core.progress import TASK_COLUMNS, RunRow
 from cloaca_django.dialect import rows, sql, sql_workers
-from cloaca_django.dialect.session import RUN_VALUES, TASK_VALUES, Lanes, Row, Session
+from cloaca_django.dialect.session import RUN_VALUES, TASK_VALUES, Lanes, Row, Session, in_order
 from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ class PostgresFragments:
         return f"({self.clock} + make_interval(secs => {seconds}))"
 
     def later_than(self, moment: str, seconds: str) -> str:
-        return f"(coalesce({moment}, {self.clock}) + make_interval(secs => {seconds}))"
+        return f"({self.latest(moment, self.clock)} + make_interval(secs => {seconds}))"
+
+    def latest(self, moment: str, other: str) -> str:
+        return f"greatest({moment}, {other})"
 
     def seconds_until(self, moment: str) -> str:
         return f"extract(epoch FROM {moment} - {self.clock})"
@@ -139,7 +142,7 @@ def claim_statement(d: PostgresFragments) -> str:
         FROM candidate c JOIN cloaca_run r ON r.id = c.run_id
             LEFT JOIN relaxed ON true
         WHERE t.id = c.id
-        RETURNING t.id, t.run_id, t.position, t.attempt, r.revision,
+        RETURNING t.id, t.run_id, t.position, t.attempt, t.priority, r.revision,
             {", ".join(f"r.{name}" for name in _CLAIMED_FACTS)},
             CASE WHEN t.dependencies = '[]' THEN r.context END,
             CASE WHEN t.dependencies = '[]' THEN ({d.tasks_as_json(TASK_COLUMNS)}) END"""
@@ -202,18 +205,18 @@ class PostgresSession(Session):
             queues=list(lanes.queues), workflows=list(lanes.workflows),
             refused=list(lanes.refused),
         )  # fmt: skip
-        return [self._claimed(row) for row in found]
+        return in_order(self._claimed(row) for row in found)
 
     def _claimed(self, row: Row) -> rows.Claim:
         """Return a claim with its run, if the task is a root: then nobody can know the run yet."""
-        id, run_id, at, attempt, revision, *facts, context, tasks = row
+        id, run_id, at, attempt, urgency, revision, *facts, context, tasks = row
         if tasks is None:
-            return rows.Claim(id, run_id, at, attempt, revision)
+            return rows.Claim(id, run_id, at, attempt, urgency, revision)
         run = RunRow(
             id=run_id, revision=revision, context=context, tasks=json.loads(tasks),
             **dict(zip(_CLAIMED_FACTS, facts, strict=True)),
         )  # fmt: skip
-        return rows.Claim(id, run_id, at, attempt, revision, run)
+        return rows.Claim(id, run_id, at, attempt, urgency, revision, run)
 
     def announce(self, schema: str) -> None:
         self.transport.execute(

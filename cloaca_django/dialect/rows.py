@@ -117,6 +117,7 @@ class Claim:
     run_id: UUID
     position: int
     attempt: int
+    priority: int
     revision: UUID
     # The run itself, when the claim brought it along.
     run: RunRow | None = None
@@ -170,6 +171,25 @@ class WorkerRow:
     workflows: str
     version: str
     lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a task stands in its graph, and what it is called."""
+
+    position: int
+    workflow_name: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """A run that was ended from outside its graph."""
+
+    id: UUID
+    workflow_name: str
+    status: str
+    error_message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,11 @@ _RUN_MOVE = _values_of(rows.RunMove)
 _ATTEMPT = _values_of(rows.Attempt)
 
 
+def in_order(claims: Iterable[rows.Claim]) -> list[rows.Claim]:
+    """Return claims as they are to start, most urgent first; RETURNING has no order."""
+    return sorted(claims, key=lambda claim: (-claim.priority, claim.task_id))
+
+
 class Transport(Protocol):
     """One database connection."""
 
@@ -227,11 +232,11 @@ class Session:
         """Claim ready tasks of the given runs only."""
         batch = ((id,) for id in ids)
         found = self.run(sql_workers.claim_own, batch, token=token, worker=worker, room=room)
-        return [self._claim(row) for row in found]
+        return in_order(self._claim(row) for row in found)
 
     def _claim(self, row: Row) -> rows.Claim:
-        id, run, position, attempt, revision = row
-        return rows.Claim(id, self.uuid(run), position, attempt, self.uuid(revision))
+        id, run, position, attempt, priority, revision = row
+        return rows.Claim(id, self.uuid(run), position, attempt, priority, self.uuid(revision))
 
     def look(self) -> rows.Look:
         """Ask what waits."""
@@ -247,10 +252,10 @@ class Session:
         """Return whether another connection committed since the last call, if that can be told."""
         return True
 
-    def positions(self, task_ids: Iterable[int]) -> dict[int, int]:
-        """Read the positions of tasks in their graphs."""
-        found = self.run(sql.positions, ((id,) for id in task_ids))
-        return {row[0]: row[1] for row in found}
+    def places(self, task_ids: Iterable[int]) -> dict[int, rows.Place]:
+        """Read where tasks stand."""
+        found = self.run(sql.places, ((id,) for id in task_ids))
+        return {row[0]: rows.Place(*row[1:]) for row in found}
 
     def announce(self, schema: str) -> None:
         """Tell idle workers elsewhere, at commit, that there is something to claim."""

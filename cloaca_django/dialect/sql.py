@@ -54,6 +54,7 @@ class Fragments(Protocol):
 
     def later(self, seconds: str) -> str: ...
     def later_than(self, moment: str, seconds: str) -> str: ...
+    def latest(self, moment: str, other: str) -> str: ...
     def seconds_until(self, moment: str) -> str: ...
     def seconds_between(self, start: str, end: str) -> str: ...
     def source(self, columns: str, rows: str = ...) -> str: ...
@@ -239,7 +240,7 @@ def _only_runs(d: Fragments) -> str:
 def overdue_runs(d: Fragments) -> str:
     """Find open runs past their deadline, and how many seconds they had."""
     return f"""
-        SELECT id, {d.seconds_between("coalesce(start_at, created_at)", "deadline_at")}
+        SELECT id, {d.seconds_between(d.latest("start_at", "created_at"), "deadline_at")}
         FROM cloaca_run
         WHERE finished_at IS NULL AND deadline_at <= {d.clock} ORDER BY deadline_at LIMIT 200"""
 
@@ -275,11 +276,6 @@ def read_times(d: Fragments) -> str:
         WHERE id = %(id)s{d.uuid}"""
 
 
-def read_status(d: Fragments) -> str:
-    """Read a run's status."""
-    return f"SELECT status FROM cloaca_run WHERE id = %(id)s{d.uuid}"
-
-
 def open_among(d: Fragments) -> str:
     """Find those of some runs that are open."""
     return f"""
@@ -287,10 +283,10 @@ def open_among(d: Fragments) -> str:
         WHERE id IN (SELECT o_id FROM {d.source("id uuid")}) AND finished_at IS NULL"""
 
 
-def positions(d: Fragments) -> str:
-    """Read where tasks stand in their graphs."""
+def places(d: Fragments) -> str:
+    """Read where tasks stand in their graphs, and what they are called."""
     return f"""
-        SELECT t.id, t.position FROM cloaca_task t
+        SELECT t.id, t.position, t.workflow_name, t.name FROM cloaca_task t
         WHERE t.id IN (SELECT o_id FROM {d.source("id bigint")})"""
 
 

@@ -19,7 +19,7 @@ from cloaca_django.dialect.sql import (
 )
 
 CLAIMED = (
-    "t.id, t.run_id, t.position, t.attempt,"
+    "t.id, t.run_id, t.position, t.attempt, t.priority,"
     " (SELECT r.revision FROM cloaca_run r WHERE r.id = t.run_id)"
 )
 
@@ -270,7 +270,8 @@ def children_of(d: Fragments) -> str:
 def end_runs(d: Fragments) -> str:
     """End runs from outside their graph. The caller holds their locks and cancelled their tasks."""
     return f"""
-        UPDATE cloaca_run SET status = %(status)s, revision = %(revision)s{d.uuid},
+        UPDATE cloaca_run AS r SET status = %(status)s, revision = %(revision)s{d.uuid},
             started_at = coalesce(started_at, {d.clock}), finished_at = {d.clock},
             is_waiting = false, error_message = %(message)s
-        WHERE id IN (SELECT o_id FROM {d.source("id uuid")})"""
+        WHERE r.id IN (SELECT o_id FROM {d.source("id uuid")})
+        RETURNING {d.returning("r.id, r.workflow_name")}"""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from cloaca_django.dialect import rows, sql, sql_workers
-from cloaca_django.dialect.session import Lanes, Row, Session
+from cloaca_django.dialect.session import Lanes, Row, Session, in_order
 from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ class SqliteFragments:
         return f"strftime({_FORMAT}, coalesce(%(now)s, 'now'), ({seconds}) || ' seconds')"
 
     def later_than(self, moment: str, seconds: str) -> str:
-        start = f"coalesce({moment}, %(now)s, 'now')"
+        start = self.latest(moment, self.clock)
         return f"strftime({_FORMAT}, {start}, ({seconds}) || ' seconds')"
+
+    def latest(self, moment: str, other: str) -> str:
+        return f"max(coalesce({moment}, ''), {other})"
 
     def seconds_until(self, moment: str) -> str:
         return f"(julianday({moment}) - julianday({self.clock})) * 86400.0"
@@ -183,7 +186,7 @@ class SqliteSession(Session):
             params[f"queue{at}"], params[f"workflow{at}"] = queue, workflow
         chosen = self.transport.execute(choose_statement(len(found)), params)
         claimed = self.run(claim_chosen, chosen, token=token, worker=worker)
-        return [self._claim(row) for row in claimed]
+        return in_order(self._claim(row) for row in claimed)
 
     def times(self, row: Row) -> rows.RunTimes:
         return rows.RunTimes(_aware(row[0]), *(value and _aware(value) for value in row[1:]))

@@ -102,6 +102,7 @@ class Job:
         return Outcome(
             self.task_id, self.run_id, self.position, self.token, self.attempt, status,
             log=storable(log, settings.LOG_CAPTURE_BYTES) if log else "", seconds=self.seconds,
+            workflow_name=self.workflow_name, task_name=self.task.name,
             **facts,
         )  # fmt: skip
 

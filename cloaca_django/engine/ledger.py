@@ -13,6 +13,7 @@ from uuid import UUID
 
 from cloaca_django.core import registry
 from cloaca_django.core.workflow import Workflow
+from cloaca_django.engine import notices
 from cloaca_django.engine.agenda import Agenda, Pace
 from cloaca_django.engine.claiming import Assignment, Claimer
 from cloaca_django.engine.execution import Job, handed_back, job_for, untouched
@@ -186,6 +187,7 @@ class Ledger:
         job = job_for(assignment, task, worker=self.claimer.worker)
         self.running[job.task_id] = job
         self.limits.add(job)
+        notices.publish_start(job)
         self.start_job(job)
 
     def _publish(self, effects: Effects) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from cloaca_django.core.result import PipelineResult
-from cloaca_django.dialect.rows import Claim
+from cloaca_django.dialect.rows import Claim, EndedRun
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.settlement import Outcome, Settled
 from cloaca_django.engine.submission import Submission, Submitted
@@ -111,7 +111,7 @@ class Effects:
     submitted: Submitted | None = None
     claims: list[Claim] = field(default_factory=list)
     asked_room: int | None = None
-    ended: list[UUID] = field(default_factory=list)
+    ended: list[EndedRun] = field(default_factory=list)
 
     @property
     def leaves_ready(self) -> bool:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from uuid import UUID
 
 from django.db import connections
 from django.dispatch import Signal
 
 from cloaca_django import signals
-from cloaca_django.core.states import TaskStatus
-from cloaca_django.engine.execution import tidy_connections
+from cloaca_django.core.states import RUN_FINAL, TaskStatus
+from cloaca_django.dialect.rows import EndedRun
+from cloaca_django.engine.execution import Job, tidy_connections
 from cloaca_django.engine.messages import Effects
 from cloaca_django.engine.settlement import Outcome
+from cloaca_django.engine.submission import Submitted
 
 run_log = logging.getLogger("cloaca_django.run")
 task_log = logging.getLogger("cloaca_django.task")
@@ -22,30 +25,56 @@ task_log = logging.getLogger("cloaca_django.task")
 
 def publish(effects: Effects) -> None:
     """Log and signal what a committed transaction did."""
-    names = {state.id: state for state in effects.settled.states}
     for outcome in effects.settled.accepted:
-        state = names.get(outcome.run_id)
-        workflow = state.workflow_name if state else ""
-        task = state.tasks[outcome.position].name if state else str(outcome.task_id)
-        _publish_task(workflow, task, outcome)
+        _publish_task(outcome)
     for state, _ in effects.settled.finished:
-        run_log.info(
-            "run %s", state.status.lower(),
-            extra={"run_id": str(state.id), "workflow": state.workflow_name,
-                   "status": str(state.status)},
-        )  # fmt: skip
-        _send(
-            signals.run_finished, state.workflow_name, run_id=state.id,
-            status=str(state.status), error_message=state.error_message,
-        )  # fmt: skip
+        _publish_run(state.id, state.workflow_name, state.status, state.error_message)
+    publish_ended(effects.ended)
+    if effects.submitted:
+        publish_submitted(effects.submitted)
 
 
-def _publish_task(workflow: str, task: str, outcome: Outcome) -> None:
+def publish_submitted(submitted: Submitted) -> None:
+    """Log runs that were written, and signal those that ended at once: all their tasks skipped."""
+    for state in submitted.states:
+        run_log.debug(
+            "run submitted", extra={"run_id": str(state.id), "workflow": state.workflow_name}
+        )
+        if state.status in RUN_FINAL:
+            _publish_run(state.id, state.workflow_name, state.status, state.error_message)
+
+
+def publish_ended(runs: Iterable[EndedRun]) -> None:
+    """Log and signal runs that were ended from outside their graph."""
+    for run in runs:
+        _publish_run(run.id, run.workflow_name, run.status, run.error_message)
+
+
+def publish_start(job: Job) -> None:
+    """Log that a task was claimed."""
+    task_log.debug(
+        "task started",
+        extra={
+            "run_id": str(job.run_id), "task_id": job.task_id, "task": job.task.name,
+            "workflow": job.workflow_name, "attempt": job.attempt,
+        },
+    )  # fmt: skip
+
+
+def _publish_run(run_id: UUID, workflow: str, status: str, error: str) -> None:
+    run_log.info(
+        "run %s", status.lower(),
+        extra={"run_id": str(run_id), "workflow": workflow, "status": str(status)},
+    )  # fmt: skip
+    _send(signals.run_finished, workflow, run_id=run_id, status=str(status), error_message=error)
+
+
+def _publish_task(outcome: Outcome) -> None:
+    workflow, task, failure = outcome.workflow_name, outcome.task_name, outcome.failure
     facts = {
         "run_id": str(outcome.run_id), "task_id": outcome.task_id, "task": task,
         "workflow": workflow, "attempt": outcome.attempt,
     }  # fmt: skip
-    failure = outcome.failure
     if failure is None:
         if outcome.status is TaskStatus.COMPLETED:
             task_log.debug("task completed", extra=facts)

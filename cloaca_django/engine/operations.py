@@ -17,8 +17,8 @@ from cloaca_django.core.progress import TASK_COLUMNS, restore
 from cloaca_django.core.states import RUN_FINAL, Origin, RunStatus, TaskStatus
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import Session, sql, sql_workers
-from cloaca_django.dialect.rows import LockedRun
-from cloaca_django.engine import submission
+from cloaca_django.dialect.rows import EndedRun, LockedRun
+from cloaca_django.engine import notices, submission
 from cloaca_django.engine.submission import Options, Submission
 from cloaca_django.errors import InvalidTransition, RunNotFound
 
@@ -27,18 +27,20 @@ logger = logging.getLogger("cloaca_django.run")
 CHANGES = TASK_COLUMNS.index("changes")
 
 
-def cancel(session: Session, run_id: UUID, *, by: str = "", reason: str = "") -> list[UUID]:
+def cancel(session: Session, run_id: UUID, *, by: str = "", reason: str = "") -> list[EndedRun]:
     """End a run as Cancelled, with the runs its tasks started; returns the runs ended.
 
     Open tasks become Cancelled; the outcome of code that is running now is refused.
     """
-    message = f"{RunStatus.CANCELLED}" + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
+    message = (
+        f"{RunStatus.CANCELLED}" + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
+    )
     with session.transaction():
         run = _locked(session, run_id)
         if run.status in RUN_FINAL:
             raise InvalidTransition("run", run.status, RunStatus.CANCELLED)
         ended = end_runs(session, [run_id], status=RunStatus.CANCELLED, message=message)
-    _log("cancelled", ended, by)
+    notices.publish_ended(ended)
     return ended
 
 
@@ -49,7 +51,7 @@ def end_runs(
     status: RunStatus,
     message: str,
     wait: bool = True,
-) -> list[UUID]:
+) -> list[EndedRun]:
     """End open runs and the runs their tasks started; returns those ended.
 
     Without ``wait`` a run that somebody else holds is left out. Precondition: a transaction is
@@ -57,26 +59,28 @@ def end_runs(
     """
     children = session.ids(sql_workers.children_of, ((id,) for id in run_ids))
     locked = session.lock_runs({*run_ids, *children}, wait=wait)
-    ended = [id for id, run in locked.items() if run.status not in RUN_FINAL]
-    if ended:
-        batch = [(id,) for id in ended]
-        session.run(sql.cancel_tasks, batch, reason=message)
-        session.run(
-            sql_workers.end_runs, batch, status=status, message=message, revision=ids.new_token()
-        )
-    return ended
+    batch = [(id,) for id, run in locked.items() if run.status not in RUN_FINAL]
+    if not batch:
+        return []
+    session.run(sql.cancel_tasks, batch, reason=message)
+    found = session.run(
+        sql_workers.end_runs, batch, status=status, message=message, revision=ids.new_token()
+    )
+    return [EndedRun(session.uuid(id), name, status, message) for id, name in found]
 
 
-def expire(session: Session) -> list[UUID]:
-    """Fail the runs that are open past their deadline. Precondition: a transaction is open."""
+def expire(session: Session) -> list[EndedRun]:
+    """Fail the runs that are open past their deadline.
+
+    Precondition: a transaction is open; the caller publishes the runs after its commit.
+    """
     by_limit: dict[int, list[UUID]] = {}
     for run_id, seconds in session.run(sql.overdue_runs):
         by_limit.setdefault(round(float(seconds)), []).append(session.uuid(run_id))
-    ended = []
+    ended: list[EndedRun] = []
     for seconds, overdue in by_limit.items():
         message = f"Pipeline timeout after {seconds}s: the run was still open at its deadline"
         ended += end_runs(session, overdue, status=RunStatus.FAILED, message=message, wait=False)
-    _log("timed out", ended, "")
     return ended
 
 
@@ -126,12 +130,19 @@ def resume_workflow(session: Session, name: str, *, by: str = "") -> None:
 
 
 def replay(
-    session: Session, run_id: UUID, *, options: Options | None = None, from_start: bool = False
+    session: Session,
+    run_id: UUID,
+    *,
+    from_start: bool = False,
+    timeout_seconds: float | None = None,
+    by: str = "",
+    reason: str = "",
 ) -> UUID:
     """Submit a new run that repeats an ended one; returns its id.
 
-    It takes over what completed tasks changed, and runs the others; ``from_start`` runs all. The
-    old run stays as it ended. Raises InvalidTransition while the run is open.
+    It takes over what completed tasks changed, and runs the others; ``from_start`` runs all. Its
+    queue and priority are those of the old run, which stays as it ended; ``timeout_seconds`` is
+    its own. Raises InvalidTransition while the run is open.
     """
     found = session.load_runs([run_id])
     if not found:
@@ -147,13 +158,17 @@ def replay(
         for task, values in zip(state.tasks, row.tasks, strict=True)
         if task.status is TaskStatus.COMPLETED and task.name in positions
     }  # fmt: skip
-    facts = options or Options(origin=Origin.RETRY, parent_id=run_id)
+    facts = Options(
+        origin=Origin.RETRY, parent_id=run_id, priority=row.priority, queue=row.queue,
+        timeout_seconds=timeout_seconds, created_by=by, reason=reason,
+    )  # fmt: skip
     prepared = submission.prepare(workflow, Context.trusted(state.initial), facts)
     again = Submission(
         prepared.id, workflow, prepared.initial, prepared.context, facts, taken_over=done
     )
     with session.transaction():
-        submission.submit(session, [again], announce="")
+        written = submission.submit(session, [again], announce="")
+    notices.publish_submitted(written)
     return again.id
 
 

@@ -137,16 +137,19 @@ def _abandon(session: Session, spent: list[Orphan]) -> Settled:
     if not spent:
         return Settled()
     with session.transaction():
-        positions = session.positions(orphan.task_id for orphan in spent)
+        places = session.places(orphan.task_id for orphan in spent)
         outcomes = [
             Outcome(
-                o.task_id, o.run_id, positions[o.task_id], o.token, o.attempt, TaskStatus.FAILED,
+                o.task_id, o.run_id, places[o.task_id].position, o.token, o.attempt,
+                TaskStatus.FAILED,
                 failure=Failure(
                     "WorkerLost",
                     f"ABANDONED: its worker was lost {o.crashes + 1} times;"
                     " the task may crash or starve its process",
                     outcome=AttemptOutcome.LOST,
                 ),
+                workflow_name=places[o.task_id].workflow_name,
+                task_name=places[o.task_id].name,
             )
             for o in spent
         ]  # fmt: skip

@@ -13,6 +13,7 @@ from cloaca_django.core.states import RUN_FINAL, RunStatus
 from cloaca_django.dialect import Session, sql
 from cloaca_django.dialect.rows import RunTimes
 from cloaca_django.errors import RunNotFound, WaitTimeout
+from cloaca_django.models import PipelineExecution
 
 
 def result_of(state: RunState, times: RunTimes) -> PipelineResult:
@@ -45,12 +46,12 @@ def read_result(session: Session, run_id: UUID) -> PipelineResult | None:
     return result_of(restore(found[0]), times)
 
 
-def read_status(session: Session, run_id: UUID) -> str:
-    """Read a run's status. Raises RunNotFound."""
-    found = session.run(sql.read_status, id=run_id)
-    if not found:
+def read_status(alias: str, run_id: UUID) -> str:
+    """Read a run's status as people see it. Raises RunNotFound."""
+    found = PipelineExecution.objects.using(alias).filter(pk=run_id).with_shown_status().first()
+    if found is None:
         raise RunNotFound(run_id)
-    return str(found[0][0])
+    return str(found.shown_status)
 
 
 def read_times(session: Session, run_id: UUID) -> RunTimes | None:

@@ -61,6 +61,8 @@ class Outcome:
     charges_attempt: bool = False
     log: str = ""
     seconds: float | None = None
+    workflow_name: str = ""
+    task_name: str = ""
 
 
 @dataclass(slots=True)

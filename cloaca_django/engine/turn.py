@@ -253,7 +253,7 @@ class Turn(Ledger):
         for assignment in assignments:
             self._start(assignment)
         if effects.ended:
-            self.take_moved(Moved(tuple(effects.ended)))
+            self.take_moved(Moved(tuple(run.id for run in effects.ended)))
 
     def _note_leftovers(self, effects: Effects) -> None:
         if effects.asked_room is None:
