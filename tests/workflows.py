@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,15 @@ def writes(key: str, value: Any) -> Body:
 
     def body(context: Any) -> None:
         context[key] = value
+
+    return body
+
+
+def rests(seconds: float) -> Body:
+    """Return a body that takes its time."""
+
+    def body(context: Any) -> None:
+        threading.Event().wait(seconds)
 
     return body
 

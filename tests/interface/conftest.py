@@ -6,17 +6,36 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from django.db import connection
 
 from cloaca_django import DefaultRunner, DefaultRunnerConfig
 from cloaca_django.core import registry
 
 PATIENCE = 20.0
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until something is so; fail when it is not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        threading.Event().wait(0.01)
+
+
+def never(condition: Callable[[], object], seconds: float) -> None:
+    """Watch for some time that something does not become so."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert not condition(), "it happened"
+        threading.Event().wait(0.02)
 
 
 class Gate:
@@ -144,3 +163,33 @@ def run_script(
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def make_database(own_databases: None, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Return a function that makes an empty database of the tested kind, and gives its URL."""
+    made: list[str] = []
+
+    def make(name: str) -> str:
+        if connection.vendor == "sqlite":
+            return f"sqlite:///{tmp_path / name}.db"
+        with connection.cursor() as cursor:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            cursor.execute(f'CREATE DATABASE "{name}"')
+        made.append(name)
+        return server_url(name)
+
+    yield make
+    for name in made:
+        with connection.cursor() as cursor:
+            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def server_url(name: str) -> str:
+    """Return the URL of a database on the server of the tests."""
+    facts = connection.settings_dict
+    login = f"{quote(facts['USER'])}:{quote(facts['PASSWORD'], safe='')}"
+    port = f":{facts['PORT']}" if facts["PORT"] else ""
+    if facts["HOST"].startswith("/"):
+        return f"postgresql://{login}@localhost{port}/{name}?host={facts['HOST']}"
+    return f"postgresql://{login}@{facts['HOST'] or 'localhost'}{port}/{name}"
