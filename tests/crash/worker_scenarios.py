@@ -1,0 +1,90 @@
+"""Scenarios of heartbeats, reconcile and the sweep."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import uuid4
+
+from cloaca_django.core import registry
+from cloaca_django.core.states import TaskStatus
+from cloaca_django.engine import operations, recovery
+from cloaca_django.models import TaskExecution
+from tests.crash.scenarios import Scenario, Stage
+
+LEASE = 30.0
+
+
+def _register(stage: Stage) -> None:
+    stage.operate(lambda session: recovery.register(session, stage.facts["row"]))
+
+
+def _newcomer(stage: Stage) -> None:
+    stage.submit("chain")
+    stage.facts["row"] = replace(stage.victim.worker._row(), id=uuid4())
+
+
+def _save_definitions(stage: Stage) -> None:
+    known = list(registry.snapshot().values())
+    stage.operate(lambda session: operations.save_definitions(session, known))
+
+
+def _claim(stage: Stage) -> None:
+    stage.claim("diamond")
+
+
+def _forget_claims(stage: Stage) -> None:
+    """The claim was committed; the worker never heard of it."""
+    stage.claim("diamond")
+    stage.claim("chain")
+    stage.victim.turn.running.clear()
+    stage.victim.jobs.clear()
+    stage.victim.slots._used = 0
+    stage.world.advance(LEASE / 2)
+
+
+def _let_lease_lapse(stage: Stage) -> None:
+    stage.claim("diamond")
+    stage.world.advance(LEASE * 2)
+    stage.world.worker().sweep()
+
+
+def _lose_a_worker(stage: Stage) -> None:
+    lost = stage.world.worker()
+    stage.submit("chain")
+    stage.submit("diamond")
+    lost.settle_down()
+    assert len(lost.jobs) == 2
+    lost.die()
+    stage.world.advance(LEASE * 2)
+    stage.victim.beat()
+
+
+def _sweep_the_spent(stage: Stage) -> None:
+    stage.victim.sweep(max_crashes=0)
+
+
+def _first_tasks_failed(stage: Stage) -> None:
+    first = TaskExecution.objects.filter(run_id__in=stage.runs, position=0)
+    # A sweep that was killed leaves them to the next one, whose limit is the usual one.
+    assert {task.status for task in first} <= {TaskStatus.FAILED, TaskStatus.COMPLETED}
+
+
+def beat(stage: Stage) -> None:
+    """Let the victim beat once."""
+    stage.victim.beat()
+
+
+def sweep(stage: Stage) -> None:
+    """Let the victim sweep once."""
+    stage.victim.sweep()
+
+
+SCENARIOS = [
+    Scenario("register a worker", _newcomer, _register),
+    Scenario("save definitions", _newcomer, _save_definitions),
+    Scenario("heartbeat", _claim, beat),
+    Scenario("reconcile", _forget_claims, beat),
+    Scenario("register anew", _let_lease_lapse, beat),
+    Scenario("sweep", _lose_a_worker, sweep),
+    Scenario("sweep the spent", _lose_a_worker, _sweep_the_spent, check=_first_tasks_failed),
+]
