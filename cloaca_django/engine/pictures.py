@@ -31,7 +31,7 @@ def of_run(alias: str, run: UUID | str) -> Picture:
     if row is None:
         raise RunNotFound(run)
     tasks = TaskExecution.objects.using(alias).filter(run=row).in_graph_order()
-    status: str = row.shown_status  # type: ignore[attr-defined]  # with_shown_status adds it
+    status: str = row.shown_status
     return Picture(
         row.workflow_name,
         tuple(map(_node, tasks)),

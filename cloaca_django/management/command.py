@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core import checks
@@ -102,6 +106,22 @@ def unreachable(alias: str, error: BaseException) -> CommandError:
     return refused(
         f"database {alias!r} cannot be reached: {databases.first_line(error)}", TRY_AGAIN
     )
+
+
+@contextmanager
+def signals_to(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT call ``interrupt`` while the block runs."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may; whoever calls the command elsewhere has signals of its own.
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: interrupt()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def span(seconds: float) -> str:

@@ -43,7 +43,7 @@ class Command(command.Command):
         ready = sum(lane.count for lane in found.lanes)
         if ready and found.oldest_ready_seconds is not None:
             waits = command.span(found.oldest_ready_seconds)
-            yield f"Ready    {ready} tasks, the first waits since {waits}"
+            yield f"Ready    {_tasks(ready)}, the first since {waits}"
         for lane in found.stuck:
             yield self.style.ERROR(_stuck_line(lane))
         if found.paused:
@@ -52,6 +52,10 @@ class Command(command.Command):
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+
+
+def _tasks(count: int) -> str:
+    return f"{count} ready task{'s'[: count != 1]}"
 
 
 def _worker_line(worker: WorkerView) -> str:
@@ -64,7 +68,7 @@ def _worker_line(worker: WorkerView) -> str:
 
 def _stuck_line(lane: Lane) -> str:
     return (
-        f"Stuck    {lane.count} ready tasks of {lane.workflow!r} in queue {lane.queue!r},"
+        f"Stuck    {_tasks(lane.count)} of {lane.workflow!r} in queue {lane.queue!r},"
         f" since {command.span(lane.oldest_seconds)}: no live worker serves it"
     )
 

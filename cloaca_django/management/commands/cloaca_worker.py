@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -154,7 +150,7 @@ class Command(command.Command):
         return code
 
     def _work(self, work: Process | Supervisor) -> int:
-        with _signals_to(work.interrupt):
+        with command.signals_to(work.interrupt):
             code = work.run()
         if isinstance(work, Process):
             self._leaves_threads = bool(work.left_running or work.worker.abandoned)
@@ -163,22 +159,6 @@ class Command(command.Command):
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
-
-
-@contextmanager
-def _signals_to(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and SIGINT call ``interrupt`` while the block runs."""
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may; whoever calls the command elsewhere has signals of its own.
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: interrupt()) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
