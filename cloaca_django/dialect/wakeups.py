@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import selectors
+import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -56,6 +58,15 @@ class ListenWatcher(Watcher):
         super().__init__(wake)
         self.hint = hint
         self._params = wrapper.get_connection_params()
+        # Closing rings it: a socket, because nothing else can be selected on every system.
+        self._ear, self._bell = socket.socketpair()
+
+    def close(self) -> None:
+        self.stopping.set()
+        self._bell.send(b"!")
+        super().close()
+        self._bell.close()
+        self._ear.close()
 
     def _watch(self) -> None:
         while not self.stopping.is_set():
@@ -70,9 +81,14 @@ class ListenWatcher(Watcher):
                 self.stopping.wait(1.0)
 
     def _listen(self, connection: psycopg.Connection) -> None:
-        while not self.stopping.is_set():
-            for note in connection.notifies(timeout=0.5):
-                (self.hint if note.payload.endswith(LOOK) else self.wake)()
+        # Not select(): it refuses file numbers from 1024 up.
+        with selectors.DefaultSelector() as sources:
+            sources.register(connection.fileno(), selectors.EVENT_READ)
+            sources.register(self._ear, selectors.EVENT_READ)
+            while not self.stopping.is_set():
+                sources.select()
+                for note in connection.notifies(timeout=0):
+                    (self.hint if note.payload.endswith(LOOK) else self.wake)()
 
 
 class WalWatcher(Watcher):
