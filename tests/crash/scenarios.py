@@ -58,7 +58,8 @@ def nothing(stage: Stage) -> None:
 @dataclass(frozen=True)
 class Scenario:
     """An operation. ``retry`` is what its caller does next, not knowing what became of it;
-    ``check`` asserts what must be true when everything has ended.
+    ``check`` asserts what must be true when everything has ended. ``ends_alike``: every task then
+    ends as it does without the crash.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Scenario:
     operate: Act
     retry: Act = nothing
     check: Act = nothing
+    ends_alike: bool = True
 
     def __str__(self) -> str:
         return self.name

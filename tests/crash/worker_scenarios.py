@@ -6,9 +6,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from cloaca_django.core import registry
-from cloaca_django.core.states import TaskStatus
 from cloaca_django.engine import operations, recovery
-from cloaca_django.models import TaskExecution
 from tests.crash.scenarios import Scenario, Stage
 
 LEASE = 30.0
@@ -63,12 +61,6 @@ def _sweep_the_spent(stage: Stage) -> None:
     stage.victim.sweep(max_crashes=0)
 
 
-def _first_tasks_failed(stage: Stage) -> None:
-    first = TaskExecution.objects.filter(run_id__in=stage.runs, position=0)
-    # A sweep that was killed leaves them to the next one, whose limit is the usual one.
-    assert {task.status for task in first} <= {TaskStatus.FAILED, TaskStatus.COMPLETED}
-
-
 def beat(stage: Stage) -> None:
     """Let the victim beat once."""
     stage.victim.beat()
@@ -86,5 +78,6 @@ SCENARIOS = [
     Scenario("reconcile", _forget_claims, beat),
     Scenario("register anew", _let_lease_lapse, beat),
     Scenario("sweep", _lose_a_worker, sweep),
-    Scenario("sweep the spent", _lose_a_worker, _sweep_the_spent, check=_first_tasks_failed),
+    # What a killed sweep left is taken by the next one, whose limit is the usual one.
+    Scenario("sweep the spent", _lose_a_worker, _sweep_the_spent, ends_alike=False),
 ]
