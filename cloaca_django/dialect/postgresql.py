@@ -34,6 +34,8 @@ class PostgresFragments:
     # NO KEY UPDATE: a plain FOR UPDATE also blocks the foreign-key checks of attempts and logs.
     lock = "FOR NO KEY UPDATE"
     lock_or_skip = "FOR NO KEY UPDATE SKIP LOCKED"
+    lock_run = "FOR NO KEY UPDATE OF r"
+    lock_run_or_skip = "FOR NO KEY UPDATE OF r SKIP LOCKED"
     share_or_skip = "FOR SHARE SKIP LOCKED"
     task_lock_or_skip = "FOR NO KEY UPDATE SKIP LOCKED"
 
@@ -79,19 +81,21 @@ FRAGMENTS = PostgresFragments()
 def settle_statement(d: PostgresFragments, *, wait: bool) -> str:
     """Lock runs and write outcomes in one round trip; the first column tells the rows apart."""
     paused = workflow_is_paused("r.workflow_name")
+    # Each outcome carries its run along: joining two CTEs would be a loop over both. The status is
+    # hidden from the planner (|| ''), or it walks the index of running tasks once per outcome.
     return f"""
-        WITH o AS MATERIALIZED (SELECT * FROM {d.source(sql.OUTCOME_COLUMNS)}),
-        locked AS MATERIALIZED (
-            SELECT r.id, r.status, r.revision, r.paused_at IS NOT NULL OR {paused} AS paused
-            FROM cloaca_run r WHERE r.id IN (SELECT o_run FROM o)
-            ORDER BY r.id {d.lock if wait else d.lock_or_skip}),
+        WITH locked AS MATERIALIZED (
+            SELECT o.*, r.id AS run_id, r.status AS run_status, r.revision,
+                r.paused_at IS NOT NULL OR {paused} AS is_paused
+            FROM {d.source(sql.OUTCOME_COLUMNS)} JOIN cloaca_run r ON r.id = o_run
+            ORDER BY r.id {d.lock_run if wait else d.lock_run_or_skip}),
         written AS (
-            UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused="l.paused")}
-            FROM o JOIN locked l ON l.id = o.o_run
-            WHERE t.id = o_id AND t.status = {RUNNING} AND t.claim_token = o_token
-              AND l.status NOT IN {RUN_ENDED}
+            UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused="is_paused")}
+            FROM locked
+            WHERE t.id = o_id AND t.status || '' = {RUNNING} AND t.claim_token = o_token
+              AND run_status NOT IN {RUN_ENDED}
             RETURNING t.id)
-        SELECT NULL::bigint, id, status, revision, paused FROM locked
+        SELECT NULL::bigint, run_id, run_status, revision, is_paused FROM locked
         UNION ALL SELECT id, NULL, NULL, NULL, NULL FROM written"""
 
 
