@@ -106,8 +106,9 @@ def work_through(page: Path, folder: Path) -> None:
         file = folder / "page.py"
         prelude = f"exec({IN_SITE!r})" if SITE in page.read_text() else ""
         file.write_text(prelude + "".join(program))
-        output = run([sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", file.name], folder, page)
-        check_output(printed, output, page)
+        # Django's own deprecations are not the page's affair.
+        warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"]
+        check_output(printed, run([sys.executable, *warnings, file.name], folder, page), page)
 
 
 def write(block: Block, folder: Path) -> None:
@@ -129,12 +130,12 @@ def run_console(block: Block, folder: Path, page: Path) -> None:
             commands[-1][1].append(line)
     for command, expected in commands:
         if not command.startswith(SKIPPED):
-            output = run(["bash", "-euo", "pipefail", "-c", command], folder, page)
-            check_output(expected, output, page)
+            outputs = run(["bash", "-euo", "pipefail", "-c", command], folder, page)
+            check_output(expected, outputs, page)
 
 
-def run(command: list[str], folder: Path, page: Path) -> str:
-    """Run a command; return what it printed. It must succeed."""
+def run(command: list[str], folder: Path, page: Path) -> list[str]:
+    """Run a command, which must succeed; return what it printed on each of its two outputs."""
     binaries = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -146,19 +147,24 @@ def run(command: list[str], folder: Path, page: Path) -> str:
         environment.pop(name, None)
     done = subprocess.run(
         command, cwd=folder, env=environment, timeout=SECONDS, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, capture_output=True,
     )  # fmt: skip
-    assert done.returncode == 0, f"{name_of(page)}: {command[-1]}\n{done.stdout[-6000:]}"
-    return done.stdout
+    said = f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    assert done.returncode == 0, f"{name_of(page)}: {command[-1]}\n{said}"
+    return [done.stdout, done.stderr]
 
 
-def check_output(expected: list[str], output: str, page: Path) -> None:
-    """Fail unless the expected lines are in the output, in their order."""
-    rest = [line.rstrip() for line in output.splitlines()]
+def check_output(expected: list[str], outputs: list[str], page: Path) -> None:
+    """Fail unless each expected line is in one of the outputs, in their order there."""
+    said = "\n".join(outputs)
+    rests = [[line.rstrip() for line in output.splitlines()] for output in outputs]
     for wanted in filter(None, map(str.rstrip, expected)):
         pattern = re.compile(".*".join(map(re.escape, wanted.split("..."))))
-        at = next((i for i, line in enumerate(rest) if pattern.fullmatch(line)), None)
-        assert at is not None, f"{name_of(page)} promises {wanted!r}; there was:\n{output}"
+        found = [
+            (rest, i) for rest in rests for i, line in enumerate(rest) if pattern.fullmatch(line)
+        ]
+        assert found, f"{name_of(page)} promises {wanted!r}; there was:\n{said}"
+        rest, at = found[0]
         del rest[: at + 1]
 
 
@@ -171,9 +177,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
-def test_what_a_page_says_works(
-    page: Path, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_what_a_page_says_works(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if page == TUTORIAL:
         request.getfixturevalue("site")
         return
