@@ -96,7 +96,8 @@ class Keeper:
     A walk begins once an hour, and does little at each beat so that no heartbeat is late.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, batch_size: int = BATCH) -> None:
+        self._batch_size = batch_size
         self._next_at = clock.monotonic()
         self._walk: Pruner | None = None
 
@@ -121,4 +122,4 @@ class Keeper:
         if days is None or now < self._next_at:
             return None
         self._next_at = now + EVERY_SECONDS
-        return Pruner(days=days)
+        return Pruner(days=days, batch_size=self._batch_size)
