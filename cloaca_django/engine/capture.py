@@ -17,12 +17,20 @@ current_job: ContextVar[Job | None] = ContextVar("cloaca_job", default=None)
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
+_CUT = "\n[... cut here]"
+
+
 def storable(text: str, limit: int) -> str:
-    """Return ``text`` as both databases store it: no NUL, no lone surrogates, bounded length."""
+    """Return ``text`` as both databases store it: no NUL, no lone surrogates, bounded.
+
+    ``limit`` is in bytes of UTF-8.
+    """
     if "\x00" in text:
         text = text.replace("\x00", "\N{SYMBOL FOR NULL}")
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text if len(text) <= limit else text[: limit - 16] + "\n[... cut here]"
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) > limit:
+        return data[: limit - len(_CUT)].decode("utf-8", "ignore") + _CUT
+    return data.decode("utf-8")
 
 
 class CaptureHandler(logging.Handler):
@@ -39,7 +47,7 @@ class CaptureHandler(logging.Handler):
             return
         if job.log_size < settings.LOG_CAPTURE_BYTES:
             job.log_lines.append(line)
-            job.log_size += len(line) + 1
+            job.log_size += len(line.encode("utf-8", "backslashreplace")) + 1
 
 
 class Capture:
