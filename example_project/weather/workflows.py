@@ -117,6 +117,9 @@ with cloaca.WorkflowBuilder("seattle_weather") as seattle:
             run_id=handle.run_id, defaults=reports.from_context(context)
         )
         context.set("report_id", report.pk)
+        # The report has them now; a context is for what the next tasks need.
+        for key in ("years", "months", "records", "unusual"):
+            context.remove(key)
 
     @cloaca.task(id="send_report", dependencies=[write_report])
     def send_report(context: cloaca.Context) -> None:

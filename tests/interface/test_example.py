@@ -116,6 +116,9 @@ def test_the_workflow_goes_from_files_to_a_mail(settings, client):
     ended = {task.task_name: task.status for task in result.task_results}
     assert len(ended) >= 8
     assert (ended["explain_rejects"], ended["praise_data"]) == ("Completed", "Skipped")
+    assert set(result.final_context) == {
+        "accepted", "files", "note", "ranking", "rejected", "report_id", "station"
+    }  # fmt: skip
     page = client.get("/")
     assert report.title in page.content.decode()
 
