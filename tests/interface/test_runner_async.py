@@ -6,13 +6,15 @@ import asyncio
 import time
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
+from django.db import connection
 
 from cloaca_django import Context
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.models import PipelineExecution
 from tests import workflows
+from tests.interface.conftest import until
 
 
 def test_an_async_body_runs_and_its_changes_are_kept(runner):
@@ -123,7 +125,7 @@ def test_aexecute_and_aenqueue_leave_the_loop_free(runner):
         runs = [runner.aexecute("w", Context({"n": n})) for n in range(5)]
         handle = await runner.aenqueue("w", Context({"n": 9}), priority=2, created_by="ann")
         results = await asyncio.gather(*runs)
-        found = await asyncio.to_thread(handle.wait, 20)
+        found = await sync_to_async(handle.wait)(20)
         return [result.final_context["out"] for result in (*results, found)]
 
     assert async_to_sync(program)() == [0, 1, 2, 3, 4, 9]
@@ -170,3 +172,42 @@ def test_who_gives_up_an_aexecute_does_not_disturb_the_run(runner, gate):
     handle = runner.handle(PipelineExecution.objects.get().pk)
     assert handle.wait(20).status == "Completed"
     assert runner.execute("w", Context()).status == "Completed"
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="a file has no server to lose")
+def test_an_async_task_survives_the_loss_of_the_connection_of_an_earlier_one(runner):
+    def backend():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            return cursor.fetchone()[0]
+
+    async def body(context):
+        context["pid"] = await sync_to_async(backend)()
+
+    workflows.single("w", body, retry_attempts=1)
+    first = runner.execute("w", Context()).final_context["pid"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [first])
+    second = runner.execute("w", Context())
+    assert second.status == "Completed"
+    assert second.final_context["pid"] != first
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="a file counts no connections")
+def test_async_tasks_leave_no_connection_behind(make_runner):
+    def sessions():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            )
+            return cursor.fetchone()[0]
+
+    async def body(context):
+        await User.objects.acount()
+
+    workflows.single("w", body)
+    before = sessions()
+    runner = make_runner()
+    runner.execute("w", Context())
+    runner.shutdown()
+    until(lambda: sessions() <= before, 3)
