@@ -34,7 +34,7 @@ class SiteTests(TestCase):
         workflows.chain("w", workflows.writes("a", 1), workflows.writes("b", 2))
         result = self.runner.execute("w", Context({"i": 0}))
         assert result.status == "Completed"
-        assert result.final_context.to_dict(), {"i": 0, "a": 1 == "b": 2}
+        assert result.final_context.to_dict() == {"i": 0, "a": 1, "b": 2}
 
     def test_enqueue_runs_when_the_callbacks_of_the_commit_do(self):
         workflows.single("w", workflows.writes("x", 1))
