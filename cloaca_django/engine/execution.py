@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django.db import connections, reset_queries
 
 from cloaca_django import clock
@@ -284,6 +285,11 @@ def _notify(job: Job, callback: Any, *arguments: Any) -> None:
             "callback of task %s failed", job.task.name,
             extra={"run_id": str(job.run_id), "task": job.task.name, "attempt": job.attempt},
         )  # fmt: skip
+
+
+async def tidy_async_connections() -> None:
+    """Do the same on the thread where Django carries out what async bodies ask of it."""
+    await sync_to_async(tidy_connections)()
 
 
 def tidy_connections() -> None:

@@ -153,6 +153,13 @@ class Worker:
         """Return what is claimed and not settled: task ids with their tokens."""
         return {id: job.token for id, job in dict(self.turn.running).items()}
 
+    def seconds_to_limit(self) -> float | None:
+        """Return when the first time limit of a running body ends; None: none has one."""
+        limits = self.turn.limits
+        jobs = [(job.seconds, limits.of(job)) for job in list(self.turn.running.values())]
+        left = [limit - seconds for seconds, limit in jobs if limit and seconds is not None]
+        return min(left, default=None)
+
     def stop(self, *, grace: float) -> bool:
         """Finish within ``grace`` seconds, then hand the rest back; True when all had finished."""
         atexit.unregister(self._at_exit)
@@ -228,7 +235,8 @@ class Worker:
         return thread
 
     def _connect(self) -> Session:
-        return open_session(self.options.alias)
+        # A loop that finds the file busy tries again by itself, and must hear of a stop meanwhile.
+        return open_session(self.options.alias, patience=SAY_SECONDS)
 
     # -- the turn's thread
 
@@ -334,7 +342,9 @@ class Worker:
 
     async def _run_async(self, job: Job) -> None:
         handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None
+        await execution.tidy_async_connections()
         outcome = await execution.perform_async(job, handle)
+        await execution.tidy_async_connections()
         self._finish(job, outcome, handle)
 
     def _finish(self, job: Job, outcome: Outcome, handle: TaskHandle | None) -> None:
@@ -371,7 +381,7 @@ class Worker:
         session = self._connect()
         try:
             ended = operations.cancel(session, job.waits_for, reason="its parent task ended")
-            self.turn.post(Moved(tuple(ended)))
+            self.turn.post(Moved(tuple(run.id for run in ended)))
         except CloacaError as error:
             logger.info("child run not cancelled: %s", error)
         finally:
