@@ -10,6 +10,8 @@ from urllib.parse import quote
 import hypothesis
 import pytest
 
+from cloaca_django import pytest_plugin
+
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile(
     "ci", max_examples=300, deadline=None, derandomize=True, print_blob=True
@@ -17,6 +19,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 GRACE_SECONDS = 5.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the plugin that sites get; pytest finds it by itself once the package is installed."""
+    if not config.pluginmanager.hasplugin("cloaca_django"):
+        config.pluginmanager.register(pytest_plugin, "cloaca_django")
 
 
 @pytest.fixture(autouse=True)
