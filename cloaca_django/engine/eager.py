@@ -60,6 +60,9 @@ def drain(alias: str, run_ids: list[UUID]) -> None:
     session = site_session(alias)
     host = EagerHost(alias, session.clock())
     memory = Memory(0)
+    # In production workers write the limits that admission counts by.
+    limited = [w for w in registry.snapshot().values() if w.max_running is not None]
+    operations.save_definitions(session, limited)
     capture.install()
     try:
         while _step(session, host, memory, run_ids):
