@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -17,6 +18,9 @@ from django.db import connection
 
 from cloaca_django import DefaultRunner, DefaultRunnerConfig
 from cloaca_django.core import registry
+from tests.worksite.process import worksite
+
+__all__ = ["worksite"]
 
 PATIENCE = 20.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,26 +145,37 @@ def names() -> Iterator[str]:
     return (f"w{at}" for at in itertools.count())
 
 
+def _run_alone(source: str, folder: Path, *arguments: str) -> str:
+    file = folder / "script.py"
+    file.write_text(source)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    done = subprocess.run(
+        [sys.executable, str(file), *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
 @pytest.fixture
-def run_script(
-    database_url: str, child_environment: dict[str, str], tmp_path: Path
-) -> Callable[..., str]:
+def run_alone() -> Callable[..., str]:
+    """Return a function that runs a program in a folder, without any Django settings.
+
+    The program must succeed and complain about nothing; its output is returned.
+    """
+    return _run_alone
+
+
+@pytest.fixture
+def run_script(database_url: str, tmp_path: Path) -> Callable[..., str]:
     """Return a function that runs a program without any Django settings, and gives its output.
 
     The program's first argument is the URL of the database under test.
     """
 
     def run(source: str, *arguments: str) -> str:
-        file = tmp_path / "script.py"
-        file.write_text(source)
-        environment = {**child_environment, "PYTHONPATH": str(ROOT)}
-        del environment["DJANGO_SETTINGS_MODULE"]
-        done = subprocess.run(
-            [sys.executable, str(file), database_url, *arguments],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return _run_alone(source, tmp_path, database_url, *arguments)
 
     return run
 
