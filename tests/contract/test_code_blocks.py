@@ -142,6 +142,9 @@ def run(command: list[str], folder: Path, page: Path) -> list[str]:
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
         "COLUMNS": "100",
+        # Where the package is not installed, pytest does not find its plugin by itself.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_PLUGINS": "pytest_django.plugin,cloaca_django.pytest_plugin",
     }
     for name in ("DJANGO_SETTINGS_MODULE", "DATABASE_URL"):
         environment.pop(name, None)

@@ -21,7 +21,7 @@ from django.core.management.base import BaseCommand
 from django.dispatch import Signal
 
 import cloaca_django as cloaca
-from cloaca_django import checks, conf, errors, health, signals
+from cloaca_django import checks, conf, errors, health, pytest_plugin, signals, testing
 from cloaca_django.core import states
 from cloaca_django.dialect import urls_postgresql, urls_sqlite
 from tests.contract.source import ROOT, name_of, pages
@@ -159,8 +159,8 @@ def test_commands_and_targets_in_a_page_exist(file: Path) -> None:
         name, *arguments = shlex.split(line)
         parser(name).parse_args(arguments)
     text = file.read_text()
-    for name in re.findall(r"\bcloaca_(?:worker|run|status|health|prune|graph|\w+)\b", text):
-        assert name in {*COMMANDS, "cloaca_django", *tables(), *name_indexes()}, name
+    for name in re.findall(r"\bcloaca_\w+\b", text):
+        assert name in {*COMMANDS, "cloaca_django", *tables(), *vars(pytest_plugin)}, name
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z]+)\b(?=`|\n| +#)", text):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
@@ -287,6 +287,17 @@ def test_every_argument_is_in_the_reference(function: Any) -> None:
     assert missing(wanted, reference()) == []
 
 
+def test_what_tests_of_sites_use_is_in_the_reference() -> None:
+    for module in (pytest_plugin, testing):
+        own = [
+            name
+            for name, value in vars(module).items()
+            if name[0] != "_" and getattr(value, "__module__", "") == module.__name__
+        ]
+        assert own
+        assert missing(own, page("testing")) == []
+
+
 def test_every_signal_is_in_the_reference() -> None:
     found = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
     assert [name for name in found if not row("signals", name)] == []
@@ -315,10 +326,6 @@ def tables() -> dict[str, Any]:
     return {
         model._meta.db_table: model for model in apps.get_app_config("cloaca_django").get_models()
     }
-
-
-def name_indexes() -> set[str]:
-    return {index.name for model in tables().values() for index in model._meta.indexes}
 
 
 @pytest.mark.parametrize("table", sorted(tables()))
