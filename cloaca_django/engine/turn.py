@@ -125,18 +125,23 @@ class Turn(Ledger):
         if not batch and not self.agenda.has_work_besides_claims():
             return self._claim_alone(session)
         with session.transaction(durable=bool(batch.outcomes or batch.asks)):
-            effects = Effects(self._settle(session, batch.outcomes))
-            if batch.asks:
-                effects.asks = batch.asks
-                asked = [ask.submission for ask in batch.asks]
-                effects.submitted = submission.submit(session, asked, self.claimer)
-            if batch.deferrals:
-                rows = [(d.job.task_id, d.job.token, d.is_deferred) for d in batch.deferrals]
-                session.run(sql.mark_deferred, rows)
+            effects = self._carry(session, batch)
             self._promote(session, effects)
             self._claim(session, effects)
             if effects.leaves_ready and self.claimer.room <= len(effects.claims):
                 session.announce(self.schema)
+        return effects
+
+    def _carry(self, session: Session, batch: Batch) -> Effects:
+        """Write what the batch brings."""
+        effects = Effects(self._settle(session, batch.outcomes))
+        if batch.asks:
+            effects.asks = batch.asks
+            asked = [ask.submission for ask in batch.asks]
+            effects.submitted = submission.submit(session, asked, self.claimer)
+        if batch.deferrals:
+            rows = [(d.job.task_id, d.job.token, d.is_deferred) for d in batch.deferrals]
+            session.run(sql.mark_deferred, rows)
         return effects
 
     def _claim_alone(self, session: Session) -> Effects:
@@ -316,8 +321,11 @@ class Turn(Ledger):
                 self.running.pop(outcome.task_id, None)
 
     def _single(self, batch: Batch) -> None:
-        """Run one part of a broken batch alone. Raises what breaks it."""
+        """Write one part of a broken batch and nothing beside it. Raises what breaks it."""
         session = self._connected()
-        effects = self._transact(session, batch)
+        session.now = self.now
+        self.claimer.renew(0 if self.is_draining else self.room())
+        with session.transaction():
+            effects = self._carry(session, batch)
         self.batch.outcomes += effects.settled.waiting
         self._apply(session, effects)
