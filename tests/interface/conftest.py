@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -183,11 +184,18 @@ def run_script(database_url: str, tmp_path: Path) -> Callable[..., str]:
 @pytest.fixture
 def make_database(own_databases: None, tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Return a function that makes an empty database of the tested kind, and gives its URL."""
+    with databases_in(tmp_path) as make:
+        yield make
+
+
+@contextmanager
+def databases_in(folder: Path) -> Iterator[Callable[[str], str]]:
+    """Make databases by name, files in a folder or on the server, until the block ends."""
     made: list[str] = []
 
     def make(name: str) -> str:
         if connection.vendor == "sqlite":
-            return f"sqlite:///{tmp_path / name}.db"
+            return f"sqlite:///{folder / name}.db"
         with connection.cursor() as cursor:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             cursor.execute(f'CREATE DATABASE "{name}"')

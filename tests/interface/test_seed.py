@@ -16,7 +16,7 @@ from django.db import connection
 
 import cloaca_django
 from cloaca_django import Context, DefaultRunner, WorkflowBuilder, task
-from tests.interface.conftest import server_url
+from tests.interface.conftest import databases_in, server_url
 
 PAGE = '''
 == two runners
@@ -227,15 +227,24 @@ def placed(code: str, way: str) -> str:
     return URL.sub(address, code)
 
 
+@pytest.fixture(scope="module")
+def databases(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any
+) -> Iterator[dict[str, str]]:
+    """The databases that the page speaks of, by name."""
+    folder = tmp_path_factory.mktemp("seed")
+    with django_db_blocker.unblock(), databases_in(folder) as make:
+        yield {name: make(name) for name in ("dbname", "database", "db", "app")}
+
+
 @pytest.fixture
 def page(
-    own_databases: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, make_database: Any
+    own_databases: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, databases: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     """The names a reader of the page has by then, and the databases it speaks of."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "cloaca", cloaca_django)
     (tmp_path / "path" / "to").mkdir(parents=True)
-    databases = {name: make_database(name) for name in ("dbname", "database", "db", "app")}
     for name in ("my_workflow", "workflow", "worker_workflow"):
         with WorkflowBuilder(name):
 
