@@ -9,6 +9,7 @@ from django.db import DatabaseError
 
 from cloaca_django import databases
 from cloaca_django.core.states import WorkerState
+from cloaca_django.core.wording import counted
 from cloaca_django.dialect import is_transient, open_session
 from cloaca_django.engine import overview
 
@@ -77,7 +78,7 @@ def _backlog(patient: _Patient) -> Finding:
         return Finding("backlog", True, "nothing waits")
     worst = max(waiting, key=lambda lane: lane.oldest_seconds)
     says = (
-        f"{sum(lane.count for lane in waiting)} tasks ready, the first for "
+        f"{counted(sum(lane.count for lane in waiting), 'ready task')}, the first for "
         f"{worst.oldest_seconds:.0f} s (workflow {worst.workflow!r}, queue {worst.queue!r})"
     )
     if worst.is_stuck:

@@ -14,6 +14,7 @@ from django.db import DatabaseError, connections
 
 from cloaca_django import clock
 from cloaca_django.conf import settings
+from cloaca_django.core.wording import counted
 from cloaca_django.dialect import open_session, site_session
 from cloaca_django.engine import tether
 from cloaca_django.engine.tether import Line, Message
@@ -170,7 +171,7 @@ class Process:
         self.worker.stop(grace=0.0)
         done = self.worker.turn.settled_tasks - self.left_running
         rest = f", {self.left_running} handed back" if self.left_running else ""
-        self._say(f"Stopped after {done} tasks{rest}")
+        self._say(f"Stopped after {counted(done, 'task')}{rest}")
 
     def _finish(self) -> None:
         """Claim nothing more, and give what runs its time."""
@@ -178,7 +179,7 @@ class Process:
         self.worker.drain()
         if turn.running:
             self._say(
-                f"Finishing {len(turn.running)} tasks, for {grace:g} s at most;"
+                f"Finishing {counted(len(turn.running), 'task')}, for {grace:g} s at most;"
                 " a second signal hands them back now"
             )
         end = clock.monotonic() + grace

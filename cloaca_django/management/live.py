@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cloaca_django.core.states import TASK_FINAL, TaskStatus
-from cloaca_django.management.command import span
+from cloaca_django.core.wording import span
 from cloaca_django.management.progress import TaskView, chosen
 
 _STYLES = {

@@ -15,7 +15,7 @@ from django.core.management.base import OutputWrapper
 
 from cloaca_django import clock
 from cloaca_django.core.states import TASK_FINAL, TaskStatus
-from cloaca_django.management.command import span
+from cloaca_django.core.wording import span
 from cloaca_django.models import TaskExecution
 
 # What is shown first when the terminal has no room for all.

@@ -9,6 +9,9 @@ import pytest
 
 from tests.crash.account import ACCOUNT
 from tests.crash.world import World
+from tests.worksite.process import worksite
+
+__all__ = ["worksite"]
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_health_fails_when_a_ready_task_waits_too_long(site):
     assert run("cloaca_health").code == 0
     ran = run("cloaca_health", "--max-ready-age", "30")
     assert ran.code == 1
-    assert "FAILED  backlog: 1 tasks ready, the first for 60 s (workflow 'one'" in ran.out
+    assert "FAILED  backlog: 1 ready task, the first for 60 s (workflow 'one'" in ran.out
 
 
 def test_health_says_that_nobody_serves_what_waits(site):

@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 
 from cloaca_django.conf import settings
 from cloaca_django.core.states import RUN_FINAL
+from cloaca_django.core.wording import counted
 from cloaca_django.dialect import open_session
 from cloaca_django.engine.retention import BATCH, Pruner
 from cloaca_django.management import command
@@ -68,8 +69,8 @@ class Command(command.Command):
             while (step := pruner.step(session)) is not None:
                 runs, tasks = runs + step.runs, tasks + step.tasks
                 if options["verbosity"] > 1:
-                    self.stdout.write(f"... {runs} runs")
-            self.stdout.write(f"Deleted {runs} runs with {tasks} tasks")
+                    self.stdout.write(f"... {counted(runs, 'run')}")
+            self.stdout.write(f"Deleted {counted(runs, 'run')} with {counted(tasks, 'task')}")
         finally:
             session.close()
 

@@ -15,6 +15,7 @@ from cloaca_django.core import redaction, registry
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin, RunStatus
+from cloaca_django.core.wording import span
 from cloaca_django.engine import overview, submission
 from cloaca_django.errors import CloacaError, RunNotFound
 from cloaca_django.handles import RunHandle
@@ -130,7 +131,7 @@ class Command(command.Command):
         if options["format"] == "json":
             self.write_json(_as_data(result))
             return
-        ended = f"{result.status} in {command.span(result.duration or 0.0)}"
+        ended = f"{result.status} in {span(result.duration or 0.0)}"
         if result.status == RunStatus.COMPLETED:
             self.stdout.write(self.style.SUCCESS(ended))
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from cloaca_django.core.wording import counted, span
 from cloaca_django.engine import overview
 from cloaca_django.engine.overview import Lane, Overview, WorkerView
 from cloaca_django.management import command
@@ -33,8 +34,8 @@ class Command(command.Command):
             self.stdout.write(line)
 
     def _lines(self, found: Overview) -> Iterator[str]:
-        yield f"Runs     {_counted(found.runs)}"
-        yield f"Tasks    {_counted(found.tasks)}"
+        yield f"Runs     {_by_state(found.runs)}"
+        yield f"Tasks    {_by_state(found.tasks)}"
         if not any(worker.is_claiming for worker in found.workers):
             yield self.style.WARNING("Workers  none is alive; start one: manage.py cloaca_worker")
         else:
@@ -42,34 +43,30 @@ class Command(command.Command):
         yield from map(_worker_line, found.workers)
         ready = sum(lane.count for lane in found.lanes)
         if ready and found.oldest_ready_seconds is not None:
-            waits = command.span(found.oldest_ready_seconds)
-            yield f"Ready    {_tasks(ready)}, the first since {waits}"
+            waits = span(found.oldest_ready_seconds)
+            yield f"Ready    {counted(ready, 'ready task')}, the first since {waits}"
         for lane in found.stuck:
             yield self.style.ERROR(_stuck_line(lane))
         if found.paused:
             yield f"Paused   {', '.join(found.paused)}"
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _by_state(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
-
-
-def _tasks(count: int) -> str:
-    return f"{count} ready task{'s'[: count != 1]}"
 
 
 def _worker_line(worker: WorkerView) -> str:
     return (
         f"  {worker.host}:{worker.pid}  {worker.kind}, {worker.state.lower()},"
         f" {worker.running} of {worker.concurrency} slots busy,"
-        f" heard of {command.span(worker.heartbeat_age)} ago, queues {', '.join(worker.queues)}"
+        f" heard of {span(worker.heartbeat_age)} ago, queues {', '.join(worker.queues)}"
     )
 
 
 def _stuck_line(lane: Lane) -> str:
     return (
-        f"Stuck    {_tasks(lane.count)} of {lane.workflow!r} in queue {lane.queue!r},"
-        f" since {command.span(lane.oldest_seconds)}: no live worker serves it"
+        f"Stuck    {counted(lane.count, 'ready task')} of {lane.workflow!r}"
+        f" in queue {lane.queue!r}, since {span(lane.oldest_seconds)}: no live worker serves it"
     )
 
 

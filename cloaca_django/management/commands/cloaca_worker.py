@@ -14,6 +14,7 @@ from django.utils import autoreload
 from cloaca_django import conf
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
+from cloaca_django.core.wording import counted
 from cloaca_django.engine import supervisor, tether
 from cloaca_django.engine.process import Process, Stint, supervised
 from cloaca_django.engine.supervisor import Supervisor
@@ -219,7 +220,7 @@ def _served(worker: WorkerOptions, count: int) -> str:
     names = sorted(worker.workflows or registry.names())
     served = "no workflow: none is registered; the workflows.py of each installed app is imported"
     if names:
-        served = f"{len(names)} workflow{'s'[: len(names) > 1]} ({listed(names, limit=8)})"
+        served = f"{counted(len(names), 'workflow')} ({listed(names, limit=8)})"
     places = f"{count} processes of {worker.concurrency}" if count > 1 else f"{worker.concurrency}"
     queues = ", ".join(worker.queues)
     return (
