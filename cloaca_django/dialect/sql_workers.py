@@ -115,6 +115,13 @@ def owned(d: Fragments) -> str:
         WHERE t.status = {RUNNING} AND t.worker_id = %(worker)s{d.uuid}"""
 
 
+def held(d: Fragments) -> str:
+    """Read the policies of what a worker owns, and for how many seconds it has."""
+    return f"""
+        SELECT t.policy, {d.seconds_between("t.claimed_at", d.clock)} FROM cloaca_task t
+        WHERE t.status = {RUNNING} AND t.worker_id = %(worker)s{d.uuid}"""
+
+
 def share_runs(d: Fragments) -> str:
     """Keep runs from being paused while their tasks are put back."""
     return f"""

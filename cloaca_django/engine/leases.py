@@ -46,6 +46,8 @@ class Leases:
         self._dead: dict[UUID, bool] = {}
         # Guards both maps: the supervisor's loop fills them.
         self._lock = threading.Lock()
+        # Lines of processes that neither report nor end a task whose time is up.
+        self.hung: set[Line] = set()
         self._wake = threading.Event()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="cloaca-leases", daemon=True)
@@ -63,6 +65,7 @@ class Leases:
         """Take back, soon, what the workers of an ended process left behind."""
         with self._lock:
             self._wards.pop(line, None)
+            self.hung.discard(line)
             self._dead.update(dict.fromkeys(workers, charge))
         self._wake.set()
 
@@ -117,6 +120,19 @@ class Leases:
                 # A report is good once: what was claimed after it is not in it.
                 ward.is_reconciled = True
                 self._reconcile(ward)
+            elif self._is_hung(ward):
+                self.hung.add(ward.line)
+
+    def _is_hung(self, ward: Ward) -> bool:
+        """Say whether a silent process holds a task that it should have ended long ago.
+
+        Code that never lets go of the interpreter keeps its process from seeing any time limit.
+        """
+        lease = settings.LEASE_SECONDS
+        if clock.monotonic() - ward.heard_at < lease:
+            return False
+        limit = settings.TASK_TIMEOUT_SECONDS
+        return recovery.has_overdue(self._connected(), ward.worker, limit=limit, beyond=lease)
 
     def _reconcile(self, ward: Ward) -> None:
         age = clock.monotonic() - ward.heard_at

@@ -189,13 +189,9 @@ class Process:
     # -- the supervisor
 
     def _report(self, worker: Worker) -> None:
-        """Tell the supervisor what is claimed, and when the next time limit of a task ends."""
+        """Tell the supervisor what is claimed."""
         if self._line is not None:
-            self._line.send(
-                worker=worker.claimer.worker,
-                live=list(worker.live().items()),
-                limit=worker.seconds_to_limit(),
-            )
+            self._line.send(worker=worker.claimer.worker, live=list(worker.live().items()))
 
     def _obey(self, line: Line) -> None:
         for message in line.messages():

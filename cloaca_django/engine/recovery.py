@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cloaca_django.core.states import AttemptOutcome, TaskStatus
+from cloaca_django.core.task import Policy
 from cloaca_django.dialect import Session, sql_workers
 from cloaca_django.dialect.rows import Attempt, Orphan, WorkerRow
 from cloaca_django.engine.memory import Memory
@@ -112,6 +113,18 @@ def sweep(session: Session, *, max_crashes: int) -> Settled:
 def forget_workers(session: Session) -> None:
     """Delete the rows of workers that ended a day ago."""
     session.run(sql_workers.forget_workers)
+
+
+def has_overdue(session: Session, worker: UUID, *, limit: float, beyond: float) -> bool:
+    """Say whether a worker holds a task ``beyond`` seconds past its time limit.
+
+    ``limit`` is the limit of tasks that have none of their own.
+    """
+    held = session.run(sql_workers.held, worker=worker)
+    return any(
+        float(seconds) > (Policy.from_text(policy).timeout_seconds or limit) + beyond
+        for policy, seconds in held
+    )
 
 
 def give_up(session: Session, worker: UUID, *, charge: bool, max_crashes: int) -> int:

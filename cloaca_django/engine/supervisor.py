@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from cloaca_django import clock, ids
-from cloaca_django.conf import settings
 from cloaca_django.engine import tether
 from cloaca_django.engine.leases import Leases
 from cloaca_django.engine.process import RECYCLE, Stint
@@ -34,15 +33,13 @@ MARGIN_SECONDS = 15.0
 
 @dataclass(eq=False, slots=True)
 class Child:
-    """One process, and what it said last. ``limit_at``: when a task of its runs out of time."""
+    """One process, and the ids under which its worker has registered."""
 
     number: int
     process: subprocess.Popen[bytes]
     line: Line
     workers: set[UUID]
     started_at: float
-    heard_at: float
-    limit_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -137,8 +134,7 @@ class Supervisor:
                 # Its own group: a key pressed at the terminal reaches the supervisor alone.
                 start_new_session=True,
             )
-        now = clock.monotonic()
-        child = Child(number, process, line, {worker}, started_at=now, heard_at=now)
+        child = Child(number, process, line, {worker}, started_at=clock.monotonic())
         self._selector.register(line.socket, selectors.EVENT_READ, child)
         logger.info("process %d started", number, extra={"pid": process.pid})
         return child
@@ -174,9 +170,6 @@ class Supervisor:
 
     def _take(self, child: Child, message: Message) -> None:
         """Take in a report."""
-        child.heard_at = clock.monotonic()
-        limit = message["limit"]
-        child.limit_at = None if limit is None else child.heard_at + limit
         worker = UUID(message["worker"])
         child.workers.add(worker)
         live = {int(id): UUID(token) for id, token in message["live"]}
@@ -224,21 +217,15 @@ class Supervisor:
 
     def _kill_late(self) -> None:
         """Kill what does not end in time, and what cannot even end a task that is out of time."""
-        now = clock.monotonic()
+        is_late = clock.monotonic() > self._orders.deadline
         for child in self._children():
-            silent = now - child.heard_at
-            limit = child.limit_at
-            is_hung = (
-                limit is not None
-                and silent > settings.LEASE_SECONDS
-                and now > limit + settings.LEASE_SECONDS
-            )
-            if is_hung:
+            is_hung = child.line in self._leases.hung
+            if is_hung and child.process.poll() is None:
                 logger.error(
-                    "process %d has been silent for %.0f s and a task in it is out of time:"
-                    " it is killed", child.number, silent, extra={"pid": child.process.pid},
+                    "process %d is silent and a task in it is out of time: it is killed",
+                    child.number, extra={"pid": child.process.pid},
                 )  # fmt: skip
-            if is_hung or now > self._orders.deadline:
+            if is_hung or is_late:
                 child.process.kill()
 
     def _kill_all(self) -> None:

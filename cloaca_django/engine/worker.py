@@ -153,13 +153,6 @@ class Worker:
         """Return what is claimed and not settled: task ids with their tokens."""
         return {id: job.token for id, job in dict(self.turn.running).items()}
 
-    def seconds_to_limit(self) -> float | None:
-        """Return when the first time limit of a running body ends; None: none has one."""
-        limits = self.turn.limits
-        jobs = [(job.seconds, limits.of(job)) for job in list(self.turn.running.values())]
-        left = [limit - seconds for seconds, limit in jobs if limit and seconds is not None]
-        return min(left, default=None)
-
     def stop(self, *, grace: float) -> bool:
         """Finish within ``grace`` seconds, then hand the rest back; True when all had finished."""
         atexit.unregister(self._at_exit)

@@ -61,7 +61,6 @@ class Command:
                 "PYTHONUNBUFFERED": "1",
                 "WORKSITE_MARK": self.mark,
                 "WORKSITE_CLOACA": json.dumps(facts.pop("settings", {})),
-                **facts.pop("environment", {}),
             },
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -140,9 +139,8 @@ class Site:
     ) -> Command:
         """Start a command. It hears a worker's death late, so that only other ways find it soon."""
         wanted = {"HEARTBEAT_SECONDS": 0.2, "LEASE_SECONDS": 60, "SWEEP_SECONDS": 0.3}
-        command = Command(
-            self._environment, *arguments, settings=wanted | (settings or {}), **facts
-        )
+        environment = self._environment | facts.pop("environment", {})
+        command = Command(environment, *arguments, settings=wanted | (settings or {}), **facts)
         self._commands.append(command)
         return command
 

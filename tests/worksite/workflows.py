@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cloaca_django import Context, TaskHandle, WorkflowBuilder, task
+from cloaca_django.engine import tether
 
 PATIENCE = 60.0
 
@@ -106,3 +107,7 @@ with WorkflowBuilder("overdue"):
     @task(id="late", timeout_seconds=1, retry_attempts=1)
     def late(context: Context) -> None:
         wait_for(tell(context, "began") / "open")
+
+
+if "WORKSITE_BREAKS_CHILDREN" in os.environ and tether.is_supervised():
+    raise ImportError("this process is not to start")
