@@ -23,7 +23,7 @@ from cloaca_django.core import registry
 from cloaca_django.core.config import DefaultRunnerConfig
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
-from cloaca_django.core.states import Origin, RunStatus, WorkerKind
+from cloaca_django.core.states import Origin, WorkerKind
 from cloaca_django.dialect import Session, open_session, site_session
 from cloaca_django.engine import eager, nesting, notices, operations, results, sharing, submission
 from cloaca_django.engine.messages import Ask, Moved
@@ -117,7 +117,7 @@ class DefaultRunner:
             ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
             with parent.waiting(child):
                 result = self._awaited(ask.done, parent.host)
-            if not _is_stale_child(ask, result):
+            if not nesting.is_stale_child(ask, result):
                 return result
         raise AssertionError  # count() does not end
 
@@ -138,7 +138,7 @@ class DefaultRunner:
             ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
             async with parent.awaiting(child):
                 result = await asyncio.wrap_future(ask.done)
-            if not _is_stale_child(ask, result):
+            if not nesting.is_stale_child(ask, result):
                 return result
         raise AssertionError  # count() does not end
 
@@ -448,8 +448,3 @@ class DefaultRunner:
         lease = self._lease
         if lease is not None:
             lease.worker.turn.post(Moved(tuple(run_ids)))
-
-
-def _is_stale_child(ask: Ask, result: PipelineResult) -> bool:
-    """Say whether a task found the child of an attempt that was given up, which ended with it."""
-    return ask.was_found and result.status == RunStatus.CANCELLED

@@ -16,6 +16,7 @@ from cloaca_django.core.merge import Contribution, Write, apply, fold
 from cloaca_django.core.rules import Rule
 from cloaca_django.core.states import TASK_FINAL, RunStatus, TaskStatus
 from cloaca_django.core.task import Policy
+from cloaca_django.errors import UnreadableContext
 
 MAX_VIEWS = 256
 
@@ -232,7 +233,17 @@ TASK_COLUMNS = (
 
 
 def restore(row: RunRow) -> RunState:
-    """Rebuild a run's state from its stored rows."""
+    """Rebuild a run's state from its stored rows.
+
+    Raises UnreadableContext for rows that were not written by this package, or edited by hand.
+    """
+    try:
+        return _restored(row)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableContext(f"run {row.id}", f"{type(error).__name__}: {error}") from error
+
+
+def _restored(row: RunRow) -> RunState:
     tasks = [_restore_task(values) for values in row.tasks]
     by_name = {task.name: position for position, task in enumerate(tasks)}
     edges = tuple(

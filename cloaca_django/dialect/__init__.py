@@ -102,11 +102,17 @@ def advisory_lock(alias: str) -> Iterator[None]:
 
 def is_transient(error: BaseException) -> bool:
     """Say whether the same work may succeed later."""
-    if isinstance(error, django_errors.OperationalError | django_errors.InterfaceError):
-        return True
-    return postgresql.is_transient(error) or sqlite.is_transient(error)
+    cause = _driver_error(error)
+    return postgresql.is_transient(cause) or sqlite.is_transient(cause)
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """Return the driver's own error, which Django wraps in one of its classes."""
+    wrapped = isinstance(error, django_errors.Error) and error.__cause__ is not None
+    return error.__cause__ if wrapped and error.__cause__ else error
 
 
 def is_disconnected(error: BaseException) -> bool:
     """Say whether the connection is gone; whatever it was committing has an unknown outcome."""
-    return postgresql.is_disconnected(error) or sqlite.is_disconnected(error)
+    cause = _driver_error(error)
+    return postgresql.is_disconnected(cause) or sqlite.is_disconnected(cause)

@@ -187,6 +187,17 @@ class Session:
         """Return stored moments as aware ones."""
         return rows.RunTimes(*row)
 
+    def end_runs(
+        self, ids: Collection[UUID], *, status: str, message: str, revision: UUID
+    ) -> list[rows.EndedRun]:
+        """End open runs from outside their graph, and cancel what is open of them."""
+        self.run(sql.cancel_tasks, ((id,) for id in ids), reason=message)
+        found = self.run(
+            sql_workers.end_runs, ((id,) for id in ids), status=status, message=message,
+            revision=revision,
+        )  # fmt: skip
+        return [rows.EndedRun(self.uuid(id), name, status, message) for id, name in found]
+
     def load_runs(self, ids: Collection[UUID]) -> list[RunRow]:
         """Read runs with their tasks."""
         found = self.run(sql.load_runs, ((id,) for id in ids))

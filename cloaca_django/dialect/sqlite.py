@@ -105,7 +105,7 @@ def find_lanes(d: SqliteFragments) -> str:
 
 @cache
 def choose_statement(lanes: int) -> str:
-    """Choose the best tasks of ``lanes`` lanes."""
+    """Choose the best tasks of ``lanes`` lanes, with their priorities."""
     parts = " UNION ALL ".join(
         f"""SELECT * FROM (SELECT t.id, t.priority FROM cloaca_task t
             WHERE t.status = {READY} AND t.queue = %(queue{at})s
@@ -115,7 +115,7 @@ def choose_statement(lanes: int) -> str:
             ORDER BY t.priority DESC, t.id LIMIT %(room)s)"""
         for at in range(lanes)
     )
-    return f"SELECT id FROM ({parts}) ORDER BY priority DESC, id LIMIT %(room)s"
+    return f"SELECT id, priority FROM ({parts}) ORDER BY priority DESC, id LIMIT %(room)s"
 
 
 def claim_chosen(d: SqliteFragments) -> str:
@@ -174,19 +174,23 @@ class SqliteSession(Session):
         found = [
             lane for lane in self.run(find_lanes, low=low)
             if lane[0] in queues and lane[1] in workflows
-        ][:MAX_LANES]  # fmt: skip
-        if not found:
+        ]  # fmt: skip
+        refused = json.dumps(list(lanes.refused))
+        best: list[Row] = []
+        for start in range(0, len(found), MAX_LANES):
+            some = found[start : start + MAX_LANES]
+            best += self._choose(some, low=low, room=room, refused=refused)
+        if not best:
             return []
-        params: dict[str, Any] = {
-            "low": low,
-            "room": room,
-            "refused": json.dumps(list(lanes.refused)),
-        }
-        for at, (queue, workflow) in enumerate(found):
-            params[f"queue{at}"], params[f"workflow{at}"] = queue, workflow
-        chosen = self.transport.execute(choose_statement(len(found)), params)
+        best.sort(key=lambda row: (-row[1], row[0]))
+        chosen = ((row[0],) for row in best[:room])
         claimed = self.run(claim_chosen, chosen, token=token, worker=worker)
         return in_order(self._claim(row) for row in claimed)
+
+    def _choose(self, lanes: Sequence[Row], **params: Any) -> list[Row]:
+        for at, (queue, workflow) in enumerate(lanes):
+            params[f"queue{at}"], params[f"workflow{at}"] = queue, workflow
+        return self.transport.execute(choose_statement(len(lanes)), params)
 
     def times(self, row: Row) -> rows.RunTimes:
         return rows.RunTimes(_aware(row[0]), *(value and _aware(value) for value in row[1:]))
@@ -276,9 +280,28 @@ def execute_for_site(
     return None
 
 
+# The primary result codes after which the same statement may succeed: the file is busy or locked,
+# memory, disk or an interrupt. Every other OperationalError is a defect that stays.
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+
+
 def is_transient(error: BaseException) -> bool:
-    """Say whether trying again may succeed: the file was busy, or the disk was full."""
-    return isinstance(error, sqlite3.OperationalError)
+    """Say whether trying again may succeed."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _PASSING
 
 
 def is_disconnected(error: BaseException) -> bool:

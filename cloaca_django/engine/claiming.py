@@ -12,6 +12,7 @@ from cloaca_django.core.progress import RunState, restore
 from cloaca_django.dialect import Session
 from cloaca_django.dialect.rows import Claim
 from cloaca_django.engine.memory import Memory
+from cloaca_django.errors import UnreadableContext
 
 LOW_MARGIN = 10_000
 FULL_SCAN_IDLE_SECONDS = 1.0
@@ -71,6 +72,15 @@ class Assignment:
     attempt: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A claimed task of a run whose stored rows make no sense."""
+
+    claim: Claim
+    token: UUID
+    error: str
+
+
 def claim(
     session: Session,
     claimer: Claimer,
@@ -119,8 +129,11 @@ def _low_water(claimer: Claimer) -> int:
 
 def assign(
     session: Session, claims: Collection[Claim], memory: Memory, *, token: UUID
-) -> list[Assignment]:
-    """Return claims with their runs' states, reading only those that memory does not hold."""
+) -> tuple[list[Assignment], list[Unreadable]]:
+    """Return claims with their runs' states, reading only those that memory does not hold.
+
+    A run whose rows cannot be read comes back apart, and takes no other with it.
+    """
     states: dict[UUID, RunState] = {}
     missing = set()
     for claim in claims:
@@ -131,12 +144,21 @@ def assign(
             states[claim.run_id] = state
     brought = {c.run_id: c.run for c in claims if c.run is not None and c.run_id in missing}
     rest = missing - brought.keys()
+    errors: dict[UUID, str] = {}
     for row in (*brought.values(), *(session.load_runs(rest) if rest else ())):
-        states[row.id] = restore(row)
-        memory.keep(states[row.id])
+        try:
+            states[row.id] = restore(row)
+        except UnreadableContext as error:
+            errors[row.id] = str(error)
+        else:
+            memory.keep(states[row.id])
     # A run deleted in between (retention never does, a person may) has no state and no task.
-    return [
+    assignments = [
         Assignment(states[claim.run_id], claim.position, claim.task_id, token, claim.attempt)
         for claim in claims
         if claim.run_id in states
     ]
+    unreadable = [
+        Unreadable(claim, token, errors[claim.run_id]) for claim in claims if claim.run_id in errors
+    ]
+    return assignments, unreadable

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 
 from cloaca_django.core.context import Context
-from cloaca_django.core.states import TASK_FINAL, TaskStatus
+from cloaca_django.core.states import TaskStatus
 from cloaca_django.dialect import is_disconnected, is_transient, open_session, site_session, sql
 from cloaca_django.engine import execution
 from cloaca_django.engine.capture import current_job
@@ -99,7 +99,8 @@ def resolve(alias: str, settled: Settled, outcome: Outcome) -> Settled | None:
         session.close()
     for _, token, status in found:
         if token is not None and session.uuid(token) == outcome.token:
-            if TaskStatus(status) in TASK_FINAL:
+            if status == outcome.status:
                 return settled
-            return None
+            if status == TaskStatus.RUNNING:
+                return None
     return Settled(fenced=[outcome])

@@ -79,7 +79,11 @@ def _step(session: Session, host: EagerHost, memory: Memory, run_ids: list[UUID]
         claims = session.claim_own(run_ids, token=token, worker=worker, room=BATCH)
     if not claims:
         return _advance_clock(session, host, run_ids)
-    for assignment in claiming.assign(session, claims, memory, token=token):
+    claimed, broken = claiming.assign(session, claims, memory, token=token)
+    with session.transaction():
+        outcomes = list(map(execution.unreadable, broken))
+        settlement.settle(session, outcomes, memory, worker=worker, wait=True)
+    for assignment in claimed:
         state = assignment.state
         task = registry.find(state.workflow_name).task(state.tasks[assignment.position].name)
         outcome = _perform(execution.job_for(assignment, task), host)

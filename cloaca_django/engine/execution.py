@@ -22,7 +22,7 @@ from cloaca_django.core.merge import Write, diff
 from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.core.task import Policy, Task
 from cloaca_django.engine.capture import current_job, storable
-from cloaca_django.engine.claiming import Assignment
+from cloaca_django.engine.claiming import Assignment, Unreadable
 from cloaca_django.engine.settlement import Failure, Outcome, Settled
 from cloaca_django.errors import ContextTooLarge, UnexpectedResult
 
@@ -285,6 +285,16 @@ def _notify(job: Job, callback: Any, *arguments: Any) -> None:
             "callback of task %s failed", job.task.name,
             extra={"run_id": str(job.run_id), "task": job.task.name, "attempt": job.attempt},
         )  # fmt: skip
+
+
+def unreadable(found: Unreadable) -> Outcome:
+    """Return the failure of a task whose run cannot be read; no body is called."""
+    claim = found.claim
+    failure = Failure("UnreadableContext", storable(found.error, MESSAGE_LIMIT))
+    return Outcome(
+        claim.task_id, claim.run_id, claim.position, found.token, claim.attempt,
+        TaskStatus.FAILED, failure=failure,
+    )  # fmt: skip
 
 
 async def tidy_async_connections() -> None:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cloaca_django import ids
+from cloaca_django.core.result import PipelineResult
+from cloaca_django.core.states import RunStatus
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
+from cloaca_django.engine.messages import Ask
 from cloaca_django.engine.worker import Worker
 from cloaca_django.errors import WouldDeadlock
 
@@ -99,3 +102,8 @@ def current(alias: str) -> Parent | None:
     if job is None or job.host is None or job.host.alias != alias:
         return None
     return Parent(job, job.host)
+
+
+def is_stale_child(ask: Ask, result: PipelineResult) -> bool:
+    """Say whether a task found the child of an attempt that was given up, which ended with it."""
+    return ask.was_found and result.status == RunStatus.CANCELLED

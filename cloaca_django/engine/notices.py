@@ -29,7 +29,7 @@ def publish(effects: Effects) -> None:
         _publish_task(outcome)
     for state, _ in effects.settled.finished:
         _publish_run(state.id, state.workflow_name, state.status, state.error_message)
-    publish_ended(effects.ended)
+    publish_ended((*effects.ended, *effects.settled.ended))
     if effects.submitted:
         publish_submitted(effects.submitted)
 

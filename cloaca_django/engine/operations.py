@@ -59,14 +59,10 @@ def end_runs(
     """
     children = session.ids(sql_workers.children_of, ((id,) for id in run_ids))
     locked = session.lock_runs({*run_ids, *children}, wait=wait)
-    batch = [(id,) for id, run in locked.items() if run.status not in RUN_FINAL]
-    if not batch:
+    still_open = [id for id, run in locked.items() if run.status not in RUN_FINAL]
+    if not still_open:
         return []
-    session.run(sql.cancel_tasks, batch, reason=message)
-    found = session.run(
-        sql_workers.end_runs, batch, status=status, message=message, revision=ids.new_token()
-    )
-    return [EndedRun(session.uuid(id), name, status, message) for id, name in found]
+    return session.end_runs(still_open, status=status, message=message, revision=ids.new_token())
 
 
 def expire(session: Session) -> list[EndedRun]:

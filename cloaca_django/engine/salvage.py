@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from cloaca_django.core.states import TASK_FINAL, TaskStatus
+from cloaca_django.core.states import TaskStatus
 from cloaca_django.dialect import Session, is_disconnected, is_transient, sql
 from cloaca_django.engine import recovery
 from cloaca_django.engine.capture import storable
@@ -40,8 +40,8 @@ def verdict(error: Exception) -> Verdict:
 def resolve(session: Session, outcomes: Sequence[Outcome]) -> Settled:
     """Read what became of outcomes whose COMMIT has an unknown result.
 
-    Final with our token: accepted. Running with our token: it did not happen, settle again. Else
-    the claim no longer holds. The row decides; a body is never run again for it.
+    As we wrote it, with our token: accepted. Running with our token: it did not happen, settle
+    again. Else the claim no longer holds. The row decides; a body is never run again for it.
     """
     settled = Settled()
     if not outcomes:
@@ -58,7 +58,7 @@ def resolve(session: Session, outcomes: Sequence[Outcome]) -> Settled:
             settled.fenced.append(outcome)
         elif status == TaskStatus.RUNNING:
             settled.waiting.append(outcome)
-        elif status in TASK_FINAL:
+        elif status == outcome.status:
             settled.accepted.append(outcome)
         else:
             settled.fenced.append(outcome)
@@ -114,7 +114,7 @@ def _condemn(part: Batch, error: Exception, run: Callable[[Batch], None]) -> lis
     failure = Failure("SettleError", f"The outcome of the task could not be stored: {text}")
     failed = [
         replace(o, status=TaskStatus.FAILED, writes=(), changes=None, failure=failure, log="",
-                charges_attempt=False)
+                charges_attempt=False, delay_seconds=0.0, seconds=None)
         for o in part.outcomes
     ]  # fmt: skip
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from cloaca_django.core.states import (
 from cloaca_django.dialect import Session
 from cloaca_django.dialect.rows import (
     Attempt,
+    EndedRun,
     LockedRun,
     RunMove,
     RunTimes,
@@ -28,6 +29,7 @@ from cloaca_django.dialect.rows import (
 )
 from cloaca_django.engine.claiming import Assignment, Claimer
 from cloaca_django.engine.memory import Memory
+from cloaca_django.errors import UnreadableContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Settled:
     waiting: list[Outcome] = field(default_factory=list)
     states: list[RunState] = field(default_factory=list)
     finished: list[tuple[RunState, RunTimes]] = field(default_factory=list)
+    # Ended from outside their graph, for nobody can read it.
+    ended: list[EndedRun] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
     leaves_ready: bool = False
 
@@ -93,10 +97,28 @@ def settle(
     Successors start at once while ``claimer`` has room. Without ``wait``, outcomes of a run that
     somebody else holds come back in ``waiting``.
     """
-    settled = Settled()
     if not outcomes:
-        return settled
+        return Settled()
     locked, written = session.settle([_row(outcome) for outcome in outcomes], wait=wait)
+    settled = _sorted(outcomes, locked, written)
+    _keep_history(session, settled.accepted, worker)
+    final: dict[UUID, list[Outcome]] = {}
+    for outcome in settled.accepted:
+        if outcome.status in TASK_FINAL:
+            final.setdefault(outcome.run_id, []).append(outcome)
+    if final:
+        states, errors = _current_states(session, memory, final, locked)
+        settled.ended = _end_unreadable(session, errors)
+        if states:
+            _move_on(session, settled, states, final, locked, worker=worker, claimer=claimer)
+    return settled
+
+
+def _sorted(
+    outcomes: Sequence[Outcome], locked: Mapping[UUID, LockedRun], written: set[int]
+) -> Settled:
+    """Tell the outcomes that were written from those refused and those whose run was locked."""
+    settled = Settled()
     for outcome in outcomes:
         if outcome.run_id not in locked:
             settled.waiting.append(outcome)
@@ -104,16 +126,7 @@ def settle(
             settled.accepted.append(outcome)
         else:
             settled.fenced.append(outcome)
-    _keep_history(session, settled.accepted, worker)
-    final: dict[UUID, list[Outcome]] = {}
-    for outcome in settled.accepted:
-        if outcome.status in TASK_FINAL:
-            final.setdefault(outcome.run_id, []).append(outcome)
-        else:
-            settled.leaves_ready = True
-    if final:
-        states = _current_states(session, memory, final, locked)
-        _move_on(session, settled, states, final, locked, worker=worker, claimer=claimer)
+    settled.leaves_ready = any(o.status is TaskStatus.READY for o in settled.accepted)
     return settled
 
 
@@ -152,19 +165,37 @@ def _current_states(
     memory: Memory,
     final: dict[UUID, list[Outcome]],
     locked: dict[UUID, LockedRun],
-) -> dict[UUID, RunState]:
-    """Return the runs' states under their locks, from memory where the revision still holds."""
+) -> tuple[dict[UUID, RunState], dict[UUID, str]]:
+    """Return the runs' states under their locks, from memory where the revision still holds.
+
+    The second map says why a run's rows cannot be read.
+    """
     states = {}
     missing = []
+    errors = {}
     for run_id in final:
         state = memory.current(run_id, locked[run_id].revision)
         if state is None:
             missing.append(run_id)
         else:
             states[run_id] = state
-    if missing:
-        states.update((row.id, restore(row)) for row in session.load_runs(missing))
-    return states
+    for row in session.load_runs(missing) if missing else ():
+        try:
+            states[row.id] = restore(row)
+        except UnreadableContext as error:
+            errors[row.id] = str(error)
+    return states, errors
+
+
+def _end_unreadable(session: Session, errors: dict[UUID, str]) -> list[EndedRun]:
+    """Fail runs that nobody can read: their graphs cannot move any more."""
+    return [
+        ended
+        for run_id, error in errors.items()
+        for ended in session.end_runs(
+            [run_id], status=RunStatus.FAILED, message=error, revision=ids.new_token()
+        )
+    ]
 
 
 def _move_on(
@@ -180,8 +211,8 @@ def _move_on(
     """Apply final outcomes to their runs, and write what follows."""
     task_moves: list[TaskMove] = []
     run_moves: list[RunMove] = []
-    for run_id, outcomes in final.items():
-        state, run = states[run_id], locked[run_id]
+    for run_id, state in states.items():
+        outcomes, run = final[run_id], locked[run_id]
         for outcome in outcomes:
             _apply(state, outcome)
         moves = progress.advance(state, [outcome.position for outcome in outcomes])

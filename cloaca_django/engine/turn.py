@@ -18,7 +18,7 @@ from cloaca_django.core import registry
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect import Session, sql
 from cloaca_django.engine import claiming, operations, salvage, settlement, submission
-from cloaca_django.engine.execution import timed_out
+from cloaca_django.engine.execution import timed_out, unreadable
 from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
     Ask,
@@ -253,8 +253,11 @@ class Turn(Ledger):
             self._apply_submitted(effects.submitted, effects.asks)
         self._note_leftovers(effects)
         if effects.claims:
-            token = self.claimer.token
-            assignments += claiming.assign(session, effects.claims, self.memory, token=token)
+            claimed, broken = claiming.assign(
+                session, effects.claims, self.memory, token=self.claimer.token
+            )
+            assignments += claimed
+            self.batch.outcomes += map(unreadable, broken)
         for assignment in assignments:
             self._start(assignment)
         if effects.ended:
