@@ -323,7 +323,10 @@ def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> PostgresTra
 
 def is_transient(error: BaseException) -> bool:
     """Say whether trying again may succeed: the server went away, or two writers collided."""
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    if isinstance(error, psycopg.InterfaceError):
+        return True
+    # Class 54 is a limit of the server (a statement too complex, a row too long): it stays.
+    return isinstance(error, psycopg.OperationalError) and (error.sqlstate or "")[:2] != "54"
 
 
 def is_disconnected(error: BaseException) -> bool:

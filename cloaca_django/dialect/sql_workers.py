@@ -109,9 +109,13 @@ def orphans(d: Fragments) -> str:
 
 
 def owned(d: Fragments) -> str:
-    """Read what a worker owns; the last column says that the claim is older than the grace."""
+    """Read what a worker owns; the last column says that the claim is older than the grace.
+
+    A claim from the future, after the clock went back, counts as old.
+    """
     return f"""
-        SELECT {_ORPHAN}, t.claimed_at < {d.later(f"-%(grace)s{d.float}")} FROM cloaca_task t
+        SELECT {_ORPHAN}, t.claimed_at NOT BETWEEN {d.later(f"-%(grace)s{d.float}")}
+            AND {d.later(f"%(grace)s{d.float}")} FROM cloaca_task t
         WHERE t.status = {RUNNING} AND t.worker_id = %(worker)s{d.uuid}"""
 
 
@@ -259,6 +263,17 @@ def held_runs(d: Fragments) -> str:
     return f"""
         SELECT DISTINCT run_id FROM cloaca_task
         WHERE workflow_name = %(name)s AND status = {HELD}"""
+
+
+def stray_runs(d: Fragments) -> str:
+    """Find runs with held tasks that nothing holds.
+
+    A transaction that read a pause and commits after the resume leaves such tasks behind.
+    """
+    return f"""
+        SELECT DISTINCT t.run_id FROM cloaca_task t JOIN cloaca_run r ON r.id = t.run_id
+        WHERE t.status = {HELD} AND NOT {workflow_is_paused("t.workflow_name")}
+          AND r.paused_at IS NULL AND NOT r.is_waiting LIMIT 500"""
 
 
 def children_of(d: Fragments) -> str:

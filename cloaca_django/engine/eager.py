@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
-from django.db import transaction
+from django.db import connections, transaction
 
 from cloaca_django import ids
 from cloaca_django.core import registry
@@ -120,12 +120,13 @@ def _perform(job: Job, host: EagerHost) -> Outcome:
 def _in_savepoint(job: Job, host: EagerHost, handle: TaskHandle | None) -> Outcome:
     """Run a body; what a failed one wrote is rolled back, as its own transaction would be."""
     with transaction.atomic(using=host.alias):
-        mark = transaction.savepoint(using=host.alias)
+        connection = connections[host.alias]
+        mark = str(connection.savepoint())
         outcome = execution.perform(job, handle)
         if outcome.failure is not None:
             # An inner atomic block that failed asks for a rollback; the savepoint is that.
             transaction.set_rollback(False, using=host.alias)
-            transaction.savepoint_rollback(mark, using=host.alias)
+            connection.savepoint_rollback(mark)
         else:
-            transaction.savepoint_commit(mark, using=host.alias)
+            connection.savepoint_commit(mark)
     return outcome

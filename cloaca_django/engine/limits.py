@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 
 from cloaca_django import clock
 from cloaca_django.engine.execution import Job
@@ -13,7 +14,9 @@ class Limits:
 
     def __init__(self, default_seconds: float | None) -> None:
         self._default = default_seconds
+        # The number decides between equal moments: jobs do not compare.
         self._heap: list[tuple[float, int, Job]] = []
+        self._numbers = itertools.count()
 
     def of(self, job: Job) -> float | None:
         """Return a job's limit in seconds; None means it has none."""
@@ -23,7 +26,10 @@ class Limits:
         """Watch a job."""
         limit = self.of(job)
         if limit is not None:
-            heapq.heappush(self._heap, (clock.monotonic() + limit, job.task_id, job))
+            self._push(clock.monotonic() + limit, job)
+
+    def _push(self, moment: float, job: Job) -> None:
+        heapq.heappush(self._heap, (moment, next(self._numbers), job))
 
     @property
     def next_at(self) -> float:
@@ -41,9 +47,9 @@ class Limits:
                 continue  # its outcome is known already
             if job.started is None:
                 # It still waits for a slot: its time has not begun.
-                heapq.heappush(self._heap, (now + limit, job.task_id, job))
+                self._push(now + limit, job)
             elif now - job.started < limit:
-                heapq.heappush(self._heap, (job.started + limit, job.task_id, job))
+                self._push(job.started + limit, job)
             else:
                 found.append((job, limit))
         return found

@@ -107,7 +107,21 @@ def sweep(session: Session, *, max_crashes: int) -> Settled:
         again = [o for o in orphans if o not in spent]
         count = requeue(session, again, charge=True) if again else 0
         logger.warning("took back %d tasks of lost workers", count)
+    _release_strays(session)
     return _abandon(session, spent)
+
+
+def _release_strays(session: Session) -> None:
+    """Let held tasks go that a late commit left behind: no state is without a query that finds it.
+
+    Under a share lock of their runs, so that a pause that comes now is seen.
+    """
+    strays = session.ids(sql_workers.stray_runs)
+    if strays:
+        with session.transaction():
+            free = session.ids(sql_workers.share_runs, ((run_id,) for run_id in strays))
+            session.run(sql_workers.release_held, ((run_id,) for run_id in free))
+            session.announce("")
 
 
 def forget_workers(session: Session) -> None:

@@ -18,6 +18,7 @@ from cloaca_django.core import registry
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect import Session, sql
 from cloaca_django.engine import claiming, operations, salvage, settlement, submission
+from cloaca_django.engine.claiming import Assignment
 from cloaca_django.engine.execution import timed_out, unreadable
 from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
@@ -33,6 +34,7 @@ logger = logging.getLogger("cloaca_django.worker")
 
 MAX_BATCH = 500
 LOCKED_PATIENCE_SECONDS = 5.0
+SALVAGE_AFTER = 6
 
 
 class Turn(Ledger):
@@ -97,8 +99,11 @@ class Turn(Ledger):
             return False
         self.failures = 0
         self.batch = Batch(outcomes=effects.settled.waiting)
-        self._apply(session, effects)
-        self._settle_stuck()
+        try:
+            self._apply(session, effects)
+            self._settle_stuck()
+        except Exception as error:
+            self._recover(error)
         return True
 
     def _save_definitions(self, session: Session) -> None:
@@ -239,29 +244,33 @@ class Turn(Ledger):
     # -- after the commit
 
     def _apply(self, session: Session, effects: Effects) -> None:
-        for outcome in effects.settled.waiting:
+        self._keep(effects.settled)
+        self._publish(effects)
+        self._start_all(effects.settled.assignments)
+        if effects.submitted:
+            self._apply_submitted(effects.submitted, effects.asks)
+            self._start_all(effects.submitted.assignments)
+        self._note_leftovers(effects)
+        if effects.claims:
+            token = self.claimer.token
+            claimed, broken = claiming.assign(session, effects.claims, self.memory, token=token)
+            self.batch.outcomes += map(unreadable, broken)
+            self._start_all(claimed)
+        if effects.ended:
+            self.take_moved(Moved(tuple(run.id for run in effects.ended)))
+
+    def _keep(self, settled: Settled) -> None:
+        for outcome in settled.waiting:
             self._locked_since.setdefault(outcome.task_id, clock.monotonic())
-        for state in effects.settled.states:
+        for state in settled.states:
             if state.status in RUN_FINAL:
                 self.memory.forget([state.id])
             else:
                 self.memory.keep(state)
-        self._publish(effects)
-        assignments = list(effects.settled.assignments)
-        if effects.submitted:
-            assignments += effects.submitted.assignments
-            self._apply_submitted(effects.submitted, effects.asks)
-        self._note_leftovers(effects)
-        if effects.claims:
-            claimed, broken = claiming.assign(
-                session, effects.claims, self.memory, token=self.claimer.token
-            )
-            assignments += claimed
-            self.batch.outcomes += map(unreadable, broken)
+
+    def _start_all(self, assignments: list[Assignment]) -> None:
         for assignment in assignments:
             self._start(assignment)
-        if effects.ended:
-            self.take_moved(Moved(tuple(run.id for run in effects.ended)))
 
     def _note_leftovers(self, effects: Effects) -> None:
         if effects.asked_room is None:
@@ -316,7 +325,8 @@ class Turn(Ledger):
             self._was_lost = True
             session, self._session = self._session, None
             salvage.close(session)
-        elif verdict is salvage.Verdict.BROKEN:
+        elif verdict is salvage.Verdict.BROKEN or self.failures % SALVAGE_AFTER == 0:
+            # What fails again and again for a passing reason may have one bad part, too.
             batch, self.batch = self.batch, Batch()
             rest = salvage.one_by_one(batch, self._single)
             self.batch.add(rest)
