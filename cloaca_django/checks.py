@@ -1,22 +1,24 @@
-"""System checks: a table of what can be wrong with a site's settings. Nothing here connects.
+"""System checks: a table of what can be wrong with a site's settings. One asks the database.
 
 With ``CLOACA["STRICT"]`` the warnings count as errors.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.db import connections, router
+from django.db import DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cloaca_django import conf
+from cloaca_django import clock, conf
 from cloaca_django.dialect import facts
 from cloaca_django.errors import InvalidConfig, nearest
+from cloaca_django.models import Worker
 
 APP = "cloaca_django"
 
@@ -113,6 +115,22 @@ def tenants_without_schemas() -> Iterator[str]:
     for database in _databases():
         if _is_listed("TENANT_APPS") and not facts.has_schemas(database):
             yield f"{APP} is in TENANT_APPS, but this database has no schemas"
+
+
+def no_worker() -> Iterator[str]:
+    """Find a development server beside which no worker runs. Only ``runserver`` asks the database.
+
+    With STRICT it would be an error, and the server could not start before the worker.
+    """
+    if sys.argv[1:2] != ["runserver"] or conf.settings.STRICT or conf.settings.EAGER:
+        return
+    for database in _databases():
+        try:
+            workers = Worker.objects.using(database.alias).claiming(clock.utc_now())
+            if not workers.exists():
+                yield "no worker is running: runs that are enqueued wait for one"
+        except DatabaseError:
+            return  # not migrated yet, which runserver says itself
 
 
 def network_file() -> Iterator[str]:
@@ -215,6 +233,10 @@ CHECKS: Sequence[Check] = (
     Check(
         "W031", "DATABASES", short_idle_limit,
         "Raise the limit above the longest @task(atomic=True), or shorten that task.",
+    ),
+    Check(
+        "W041", "cloaca_worker", no_worker,
+        "Run this in another terminal: python manage.py cloaca_worker",
     ),
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from django.core import checks as django_checks
 from django.db import connections
 
 from cloaca_django import checks
+from cloaca_django.clock import utc_now
 from cloaca_django.dialect import facts
+from cloaca_django.models import Worker
 
 SERVER = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "HOST": "db", "USER": "u"}
 FILE = {"ENGINE": "django.db.backends.sqlite3"}
@@ -241,3 +244,24 @@ def test_every_check_has_its_test():
     text = Path(__file__).read_text()
     assert [check.id for check in checks.CHECKS if f'"{check.id}"' not in text] == []
     assert len({check.id for check in checks.CHECKS}) == len(checks.CHECKS)
+
+
+@pytest.mark.django_db
+def test_runserver_without_a_worker_names_the_command(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["manage.py", "runserver"])
+    assert "W041" in found()
+
+
+@pytest.mark.django_db
+def test_runserver_beside_a_worker_says_nothing(monkeypatch):
+    Worker.objects.create(
+        hostname="h", pid=1, concurrency=1, lease_seconds=30, started_at=utc_now(),
+        heartbeat_at=utc_now(), lease_until=utc_now() + timedelta(minutes=1),
+    )  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["manage.py", "runserver"])
+    assert "W041" not in found()
+
+
+def test_other_commands_do_not_ask_the_database_for_workers(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["manage.py", "migrate"])
+    assert "W041" not in found()
