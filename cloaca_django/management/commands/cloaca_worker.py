@@ -47,55 +47,27 @@ class Command(command.Command):
         super().add_arguments(parser)
         add = parser.add_argument
         add(
-            "--concurrency",
-            "-c",
-            type=int,
-            metavar="N",
+            "--concurrency", "-c", type=int, metavar="N",
             help="tasks at once in one process; CLOACA['CONCURRENCY'] if not given",
-        )
+        )  # fmt: skip
         add(
-            "--processes",
-            type=int,
-            default=1,
-            metavar="N",
+            "--processes", type=int, default=1, metavar="N",
             help="worker processes; with 2 or more this one supervises them: it renews their"
             " leases, takes the tasks of a dead one back at once and replaces it (%(default)s)",
-        )
+        )  # fmt: skip
         add(
-            "--queue",
-            "-q",
-            action="append",
-            metavar="NAME",
+            "--queue", "-q", action="append", metavar="NAME",
             help="serve this queue; may be repeated; CLOACA['QUEUES'] if not given",
-        )
+        )  # fmt: skip
         add(
-            "--workflow",
-            "-w",
-            action="append",
-            metavar="NAME",
+            "--workflow", "-w", action="append", metavar="NAME",
             help="serve this workflow only; may be repeated; all if not given",
-        )
-        add("--once", action="store_true", help="claim one time, run what was ready, and end")
+        )  # fmt: skip
+        _add_reasons_to_end(parser)
         add(
-            "--burst",
-            action="store_true",
-            help="end when nothing is left that could start now; what is scheduled for later stays",
-        )
-        add(
-            "--max-tasks",
-            type=int,
-            metavar="N",
-            help="end after N tasks; with --processes each process is replaced after N",
-        )
-        add(
-            "--shutdown-timeout",
-            type=float,
-            metavar="SECONDS",
-            help="what running tasks get at the end;"
-            " CLOACA['SHUTDOWN_TIMEOUT_SECONDS'] if not given",
-        )
-        add("--reload", action=argparse.BooleanOptionalAction, default=None,
-            help="start anew when the code changes; on if DEBUG is")  # fmt: skip
+            "--reload", action=argparse.BooleanOptionalAction, default=None,
+            help="start anew when the code changes; on if DEBUG is",
+        )  # fmt: skip
 
     def run_from_argv(self, argv: list[str]) -> None:
         code: Any = command.FAILED
@@ -160,6 +132,23 @@ class Command(command.Command):
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def _add_reasons_to_end(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("--once", action="store_true", help="claim one time, run what was ready, and end")
+    add(
+        "--burst", action="store_true",
+        help="end when nothing is left that could start now; what is scheduled for later stays",
+    )  # fmt: skip
+    add(
+        "--max-tasks", type=int, metavar="N",
+        help="end after N tasks; with --processes each process is replaced after N",
+    )  # fmt: skip
+    add(
+        "--shutdown-timeout", type=float, metavar="SECONDS",
+        help="what running tasks get at the end; CLOACA['SHUTDOWN_TIMEOUT_SECONDS'] if not given",
+    )  # fmt: skip
 
 
 def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
