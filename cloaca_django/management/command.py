@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import textwrap
 import threading
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,11 +17,12 @@ from django.core.management.base import (
     CommandParser,
     DjangoHelpFormatter,
 )
-from django.db import DatabaseError, connections
+from django.db import connections
 
 from cloaca_django import databases
 from cloaca_django.conf import settings
-from cloaca_django.errors import NotMigrated
+from cloaca_django.dialect import is_transient
+from cloaca_django.errors import DatabaseUnreachable, NotMigrated
 
 DONE = 0
 FAILED = 1
@@ -34,6 +35,8 @@ INTERRUPTED = 130
 
 FORMATS = ("text", "json")
 
+_CODES = "exit codes:"
+
 _MEANINGS = {
     USAGE: "bad arguments or settings; nothing was connected to",
     NOT_MIGRATED: "migrations are not applied",
@@ -41,8 +44,15 @@ _MEANINGS = {
 }
 
 
-class _HelpFormatter(RawDescriptionHelpFormatter, DjangoHelpFormatter):
+class _HelpFormatter(DjangoHelpFormatter):
     """Keeps the lines of the exit codes apart."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if not text.startswith(_CODES):
+            return super()._fill_text(text, width, indent)
+        return "\n".join(
+            textwrap.fill(line, width, subsequent_indent=" " * 6) for line in text.splitlines()
+        )
 
 
 class Command(BaseCommand):
@@ -54,8 +64,8 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         codes = sorted({**_MEANINGS, **self.exit_codes}.items())
-        lines = "\n".join(f"  {code:<4}{meaning}" for code, meaning in codes)
-        kwargs.setdefault("epilog", f"exit codes:\n{lines}")
+        lines = "\n".join(f"  {code:<5}{meaning}" for code, meaning in codes)
+        kwargs.setdefault("epilog", f"{_CODES}\n{lines}")
         kwargs.setdefault("formatter_class", _HelpFormatter)
         return super().create_parser(prog_name, subcommand, **kwargs)
 
@@ -65,6 +75,18 @@ class Command(BaseCommand):
             metavar="ALIAS",
             help='the alias of the database; CLOACA["DATABASE"] if not given',
         )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except Exception as error:
+            # The engine's own connections raise the driver's errors, the site's Django's.
+            if not is_transient(error) and not isinstance(error, DatabaseUnreachable):
+                raise
+            alias = options["database"] or settings.DATABASE
+            raise refused(
+                f"database {alias!r} cannot be reached: {databases.first_line(error)}", TRY_AGAIN
+            ) from error
 
     def alias(self, options: dict[str, Any], *, warns: bool = False) -> str:
         """Return the alias to work on. Refuses bad settings and unknown aliases."""
@@ -92,20 +114,11 @@ def refused(problem: object, code: int = USAGE) -> CommandError:
 
 
 def require_tables(alias: str) -> None:
-    """Refuse a database that cannot be reached or lacks migrations, each with its exit code."""
+    """Refuse a database that lacks migrations."""
     try:
         databases.require_tables(alias)
     except NotMigrated as error:
         raise refused(error, NOT_MIGRATED) from error
-    except DatabaseError as error:
-        raise unreachable(alias, error) from error
-
-
-def unreachable(alias: str, error: BaseException) -> CommandError:
-    """Return the refusal of a database that does not answer."""
-    return refused(
-        f"database {alias!r} cannot be reached: {databases.first_line(error)}", TRY_AGAIN
-    )
 
 
 @contextmanager

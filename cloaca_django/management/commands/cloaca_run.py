@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.db import DatabaseError
 
 from cloaca_django.core import redaction, registry
 from cloaca_django.core.context import Context
@@ -66,15 +65,12 @@ class Command(command.Command):
         alias = self.alias(options)
         context = _checked_inputs(options)
         command.require_tables(alias)
-        try:
-            with DefaultRunner(using=alias) as runner:
-                handle = _submitted(runner, context, options)
-                if options["wait"]:
-                    self._wait(alias, handle, options)
-                else:
-                    self._report_submitted(alias, handle, options)
-        except DatabaseError as error:
-            raise command.unreachable(alias, error) from error
+        with DefaultRunner(using=alias) as runner:
+            handle = _submitted(runner, context, options)
+            if options["wait"]:
+                self._wait(alias, handle, options)
+            else:
+                self._report_submitted(alias, handle, options)
 
     def _report_submitted(self, alias: str, handle: RunHandle, options: dict[str, Any]) -> None:
         name, queue = options["workflow"], options["queue"]

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from django.core.management.base import CommandParser
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.utils import autoreload
 
 from cloaca_django import conf
@@ -96,10 +96,7 @@ class Command(command.Command):
             return
         command.require_tables(alias)
         _let_go(alias)
-        try:
-            code = self._run(worker, stint, count=count, reloads=reloads)
-        except DatabaseError as error:
-            raise command.unreachable(alias, error) from error
+        code = self._run(worker, stint, count=count, reloads=reloads)
         if code:
             raise SystemExit(code)
 
