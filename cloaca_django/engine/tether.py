@@ -28,19 +28,22 @@ class Line:
     def __init__(self, end: socket.socket) -> None:
         self.socket = end
         self._received = b""
+        self._is_broken = False
         # Keeps two threads' messages from mixing in the stream.
         self._lock = threading.Lock()
 
     def send(self, **message: Any) -> bool:
         """Send a message; False when nobody is there to read it."""
         data = json.dumps(message, default=str).encode() + b"\n"
-        try:
-            with self._lock:
-                self.socket.sendall(data)
-        except OSError:
-            # The other end died, or stopped reading; its end of the stream or its silence tells.
-            return False
-        return True
+        with self._lock:
+            try:
+                if not self._is_broken:
+                    self.socket.sendall(data)
+            except OSError:
+                # The other end died, or stopped reading; its end of the stream or its silence
+                # tells. A part of the message may be in the stream, so nothing may follow it.
+                self._is_broken = True
+            return not self._is_broken
 
     def receive(self) -> list[Message] | None:
         """Return what came, after waiting for something to come; None at the end of the stream."""

@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from django.db import connection
 
 from cloaca_django.core.states import WorkerState
 from cloaca_django.models import PipelineExecution, TaskExecution, Worker
@@ -233,3 +234,18 @@ def test_a_process_that_cannot_start_is_tried_again_with_patience(worksite):
     supervisor.signal(signal.SIGTERM)
     assert supervisor.wait() == 0
     assert supervisor.family() == set()
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="a file has no connections to break")
+def test_connections_that_break_are_made_anew(pair, worksite):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    before = dict(alive().values_list("pk", "lease_until"))
+    assert len(before) == 2
+    ids = [worksite.enqueue("quick") for _ in range(4)]
+    until(lambda: {status_of(run_id) for run_id in ids} == {"Completed"})
+    until(lambda: all(row.lease_until > before[row.pk] for row in alive()), what="new leases")
+    assert set(alive().values_list("pk", flat=True)) == set(before)
