@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection
 
+from cloaca_django import ids
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.dialect import Session
 from cloaca_django.models import PipelineExecution, TaskExecution
@@ -16,11 +16,21 @@ from tests.engine.world import START
 
 IS_FILE = connection.vendor == "sqlite"
 
+# A row source with one column, i, from 0.
 _NUMBERS = (
-    "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last})"
+    "(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last})"
+    " SELECT i FROM n) AS n"
     if IS_FILE
-    else "WITH n(i) AS (SELECT generate_series(0, {last}))"
+    else "generate_series(0, {last}) AS n(i)"
 )
+# Ids as runs of START have them: their first digits are a time.
+_TIME = ids.run_id_at(int(START.timestamp() * 1000), 0).hex[:13]
+_RANDOM_ID = (
+    f"('{_TIME}' || substr(lower(hex(randomblob(16))), 14))"
+    if IS_FILE
+    else f"('{_TIME}' || substr(md5(random()::text), 14))::uuid"
+)
+_MOMENT = "" if IS_FILE else "::timestamptz"
 
 
 def one_run(name: str = "other", status: str = RunStatus.PENDING, **facts: Any) -> Any:
@@ -34,30 +44,55 @@ def one_run(name: str = "other", status: str = RunStatus.PENDING, **facts: Any) 
 
 def tasks_of(run: Any, count: int, status: TaskStatus, *, name: str = "other") -> None:
     """Give a run many tasks of one status in one statement."""
-    is_final = status in {TaskStatus.COMPLETED, TaskStatus.FAILED}
-    values = {
-        "run": run.pk.hex if IS_FILE else run.pk, "workflow": name, "status": status,
-        "due": "2027-01-01" if status == TaskStatus.SCHEDULED else None,
-        "finished": START if is_final else None,
-    }  # fmt: skip
+    source = _NUMBERS.format(last=count - 1)
+    owner = f"'{run.pk.hex}'" if IS_FILE else f"'{run.pk}'::uuid"
+    _insert_tasks(owner, "i", source, status=status, name=name)
+
+
+def runs_of(name: str, count: int, status: TaskStatus) -> None:
+    """Insert many runs of one task each."""
+    is_final = status in _FINAL
     with connection.cursor() as cursor:
         cursor.execute(
-            _NUMBERS.format(last=count - 1)
-            + """
+            f"""
+            INSERT INTO cloaca_run (id, workflow_name, workflow_version, status, revision, context,
+                origin, created_by, reason, priority, queue, is_waiting, paused_by, pause_reason,
+                created_at, finished_at, error_message)
+            SELECT {_RANDOM_ID}, %(name)s, 'bulk', %(status)s, {_RANDOM_ID}, '{{}}', 'api', '',
+                '', 0, 'default', %(no)s, '', '', %(now)s{_MOMENT}, %(end)s{_MOMENT}, ''
+            FROM {_NUMBERS.format(last=count - 1)}""",
+            {
+                "name": name,
+                "status": RunStatus.COMPLETED if is_final else RunStatus.PENDING,
+                "now": START,
+                "end": START if is_final else None,
+                "no": False,
+            },
+        )
+    bulk = "workflow_version = 'bulk' AND workflow_name = %(workflow)s"
+    source = f"(SELECT id FROM cloaca_run WHERE {bulk}) AS r"
+    _insert_tasks("r.id", "0", source, status=status, name=name)
+
+
+_FINAL = {TaskStatus.COMPLETED, TaskStatus.FAILED}
+
+
+def _insert_tasks(run: str, position: str, source: str, *, status: TaskStatus, name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
             INSERT INTO cloaca_task (run_id, position, name, workflow_name, queue, priority,
                 status, dependencies, trigger_rules, policy, max_attempts, attempt, crashes,
                 due_at, finished_at, is_deferred, error_message, reason)
-            SELECT %(run)s, i, 'a', %(workflow)s, 'default', 0, %(status)s, '[]', '', '', 3, 1, 0,
-                %(due)s, %(finished)s, %(false)s, '', '' FROM n"""
-            if IS_FILE
-            else f"""
-            INSERT INTO cloaca_task (run_id, position, name, workflow_name, queue, priority,
-                status, dependencies, trigger_rules, policy, max_attempts, attempt, crashes,
-                due_at, finished_at, is_deferred, error_message, reason)
-            SELECT %(run)s, i, 'a', %(workflow)s, 'default', 0, %(status)s, '[]', '', '', 3, 1, 0,
-                %(due)s::timestamptz, %(finished)s::timestamptz, %(false)s, '', ''
-            FROM generate_series(0, {count - 1}) AS n(i)""",
-            {**values, "false": False},
+            SELECT {run}, {position}, 'a', %(workflow)s, 'default', 0, %(status)s, '[]', '', '', 3,
+                1, 0, %(due)s{_MOMENT}, %(end)s{_MOMENT}, %(no)s, '', '' FROM {source}""",
+            {
+                "workflow": name,
+                "status": status,
+                "due": "2027-01-01" if status == TaskStatus.SCHEDULED else None,
+                "end": START if status in _FINAL else None,
+                "no": False,
+            },
         )
 
 
@@ -151,7 +186,9 @@ def _instructions(session: Session, work: Callable[[], object]) -> int:
 
 
 def _pages(session: Session, work: Callable[[], object]) -> int:
-    with recorded(session) as recorder:
+    """Rehearse the work to learn its statements, then let the server count while it does them."""
+    handle = session.transport.connection  # type: ignore[attr-defined]
+    with recorded(session) as recorder, handle.transaction(force_rollback=True):
         work()
     total = 0
     for text, params in recorder.statements:
@@ -163,8 +200,3 @@ def _pages(session: Session, work: Callable[[], object]) -> int:
         plan = rows[0][0][0]["Plan"]
         total += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
     return total
-
-
-def new_token() -> uuid.UUID:
-    """Return a token for a claim made by hand."""
-    return uuid.uuid4()
