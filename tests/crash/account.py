@@ -1,4 +1,4 @@
-"""How many crash points there are and how many were met: printed at the end of a test run."""
+"""What the tests of reliability went through: printed at the end of a test run."""
 
 from __future__ import annotations
 
@@ -25,3 +25,6 @@ class Points:
 
 
 ACCOUNT: dict[str, Points] = {}
+
+# What else is told, by the name of who tells it.
+NOTES: dict[str, str] = {}

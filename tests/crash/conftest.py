@@ -1,4 +1,4 @@
-"""A world for each test, and the account of the crash points that were met."""
+"""A world for each test, and at the end the account of what was met."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.crash.account import ACCOUNT
+from tests.crash.account import ACCOUNT, NOTES
 from tests.crash.world import World
 from tests.worksite.process import worksite
 
@@ -21,11 +21,14 @@ def world(transactional_db: None) -> Iterator[World]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if NOTES or ACCOUNT:
+        terminalreporter.section("reliability")
+    for name, note in NOTES.items():
+        terminalreporter.line(f"{name}: {note}")
     if not ACCOUNT:
         return
-    terminalreporter.section("crash points")
     for name, points in sorted(ACCOUNT.items()):
         terminalreporter.line(f"{name}: {points}")
     covered = sum(points.covered for points in ACCOUNT.values())
     existing = sum(points.existing for points in ACCOUNT.values())
-    terminalreporter.line(f"all: {covered} of {existing} crashes ({covered / existing:.0%})")
+    terminalreporter.line(f"crash points: {covered} of {existing} ({covered / existing:.0%})")

@@ -45,6 +45,12 @@ class Plan:
     def __post_init__(self) -> None:
         self.points: list[str] = []
 
+    def arm(self, at: int, crash: Crash) -> None:
+        """Crash at point ``at`` from now."""
+        self.at, self.crash = at, crash
+        self.is_armed, self.has_fired = True, False
+        self.points.clear()
+
     def reach(self, point: str) -> Crash | None:
         """Count a point; returns the crash that happens there."""
         self.check_alive()

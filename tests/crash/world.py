@@ -97,6 +97,11 @@ class LogicalWorker:
             self.world.loop_errors.append(error)
             return False
 
+    def attempt(self) -> None:
+        """Take one turn that may be the worker's last."""
+        with contextlib.suppress(Killed):
+            self.step()
+
     def settle_down(self, limit: int = 20) -> None:
         """Take turns until there is nothing more to do."""
         for _ in range(limit):
@@ -194,6 +199,7 @@ class World:
         self.acknowledged: set[str] = set()
         self.failing: dict[str, int] = {}
         self.completing: set[str] = set()
+        self.fails_next = False
         self.loop_errors: list[Exception] = []
         self.heart_errors: list[Exception] = []
         self.before_end: Callable[[Job], None] = lambda job: None
@@ -283,7 +289,7 @@ class World:
             return
         if job.policy.atomic:
             self.effect(job)
-        if job.attempt <= self.failing.get(task, 0):
+        if self.fails_next or job.attempt <= self.failing.get(task, 0):
             raise ValueError(f"{task} is told to fail")
         leave_mark(task, context)
         self.before_end(job)
