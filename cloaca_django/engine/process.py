@@ -71,13 +71,12 @@ class Process:
     def interrupt(self) -> None:
         """First call: claim nothing more and finish. Second: hand the rest back now.
 
-        Safe in a signal handler.
+        Safe in a signal handler. A supervised process takes its second order from its supervisor:
+        whoever signals a whole group signals both, and the supervisor's order may come first.
         """
-        self._order(self._level + 1)
+        self._order(1 if self._line else self._level + 1)
 
     def _order(self, level: int) -> None:
-        # A level, not a count: whoever signals a whole group has signalled the supervisor too, and
-        # its order comes on top.
         self._level = max(self._level, min(2, level))
         self._news.put(None)
 
