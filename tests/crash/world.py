@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import connection, connections
 
-from cloaca_django import clock
+from cloaca_django import clock, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
@@ -172,6 +172,7 @@ class World:
         self._stack.enter_context(registry.isolated())
         self._seconds = clock.monotonic()
         self._stack.enter_context(mock.patch.object(clock, "monotonic", self._monotonic))
+        self._stack.enter_context(mock.patch.object(ids, "new_run_id", self._new_run_id))
         journal.install(connection)
         self._stack.callback(journal.remove, connection)
         self.killer = _Killer()
@@ -195,6 +196,7 @@ class World:
         self._end()
         journal.clear(connection)
         self.workers, self.sessions = [], []
+        self._numbers = itertools.count(1)
         self.started: list[tuple[int, str]] = []
         self.acknowledged: set[str] = set()
         self.failing: dict[str, int] = {}
@@ -232,6 +234,10 @@ class World:
         self.now += timedelta(seconds=seconds)
         self._seconds += max(0.0, seconds)
         self.operator.now = self.now
+
+    def _new_run_id(self) -> UUID:
+        """Return an id that sorts by age, and is the same when the same is done again."""
+        return UUID(int=0x0199_0000_0000_7000_8000 << 48 | next(self._numbers))
 
     # -- who takes part
 
