@@ -105,12 +105,14 @@ def test_an_idle_worker_stops_at_the_first_signal_and_says_so_in_its_row(worksit
 
 
 def test_a_burst_of_signals_ends_cleanly(worksite):
-    worker = worksite.worker()
-    worksite.enqueue("gated")
+    """The system may deliver it as one signal, so the grace is short."""
+    worker = worksite.worker("--shutdown-timeout", "1")
+    run_id = worksite.enqueue("gated")
     worksite.await_told("began")
     for _ in range(20):
         worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
+    assert task_of(run_id).status == "Ready"
 
 
 def test_a_killed_workers_task_comes_back_when_its_lease_lapses(worksite):
