@@ -156,11 +156,11 @@ def migrate(alias: str) -> None:
     """
     with advisory_lock(alias):
         for chance in range(MIGRATION_CHANCES):
-            if not unapplied(alias):
-                return
-            executor = MigrationExecutor(connections[alias])
-            targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
             try:
+                if not unapplied(alias):
+                    return
+                executor = MigrationExecutor(connections[alias])
+                targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
                 executor.migrate(targets)
             except DatabaseError:
                 # On SQLite another process may be ahead of us; then its tables are there soon.

@@ -64,6 +64,9 @@ class PostgresFragments:
             f" FROM jsonb_array_elements(%({rows})s::jsonb) WITH ORDINALITY AS e(x, n)) AS o"
         )
 
+    def by(self, index: str) -> str:
+        return ""  # the planner finds it: see PostgresTransport.SETTINGS
+
     def returning(self, columns: str) -> str:
         return columns
 
@@ -92,7 +95,7 @@ def settle_statement(d: PostgresFragments, *, wait: bool) -> str:
         written AS (
             UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused="is_paused")}
             FROM locked
-            WHERE t.id = o_id AND t.status || '' = {RUNNING} AND t.claim_token = o_token
+            WHERE t.id = o_id AND {sql.hidden("t.status")} = {RUNNING} AND t.claim_token = o_token
               AND run_status NOT IN {RUN_ENDED}
             RETURNING t.id)
         SELECT NULL::bigint, run_id, run_status, revision, is_paused FROM locked

@@ -15,6 +15,7 @@ from cloaca_django.dialect.sql import (
     RUNNING,
     SCHEDULED,
     Fragments,
+    hidden,
     workflow_is_paused,
 )
 
@@ -35,8 +36,8 @@ def claim_own(d: Fragments) -> str:
     return f"""
         UPDATE cloaca_task AS t SET {claim_assignments(d)}
         WHERE t.id IN (SELECT c.id FROM cloaca_task c
-            WHERE c.run_id IN (SELECT o_id FROM {d.source("id uuid")}) AND c.status = {READY}
-              AND NOT {workflow_is_paused("c.workflow_name")}
+            WHERE c.run_id IN (SELECT o_id FROM {d.source("id uuid")})
+              AND {hidden("c.status")} = {READY} AND NOT {workflow_is_paused("c.workflow_name")}
             ORDER BY c.priority DESC, c.id LIMIT %(room)s {d.task_lock_or_skip})
         RETURNING {d.returning(CLAIMED)}"""
 
@@ -92,7 +93,7 @@ def forget_workers(d: Fragments) -> str:
     return f"""
         DELETE FROM cloaca_worker WHERE state NOT IN ({ALIVE}, {DRAINING})
           AND heartbeat_at < {d.later("-86400.0")}
-          AND NOT EXISTS (SELECT 1 FROM cloaca_task t
+          AND NOT EXISTS (SELECT 1 FROM cloaca_task t {d.by("cloaca_task_running")}
                           WHERE t.worker_id = cloaca_worker.id AND t.status = {RUNNING})"""
 
 
@@ -105,7 +106,8 @@ def orphans(d: Fragments) -> str:
     The plus sign keeps SQLite from walking the whole table because it is in the order asked for.
     """
     return f"""
-        SELECT {_ORPHAN} FROM cloaca_task t WHERE t.status = {RUNNING}
+        SELECT {_ORPHAN} FROM cloaca_task t {d.by("cloaca_task_running")}
+        WHERE t.status = {RUNNING}
           AND NOT EXISTS (SELECT 1 FROM cloaca_worker w
                           WHERE w.id = t.worker_id AND w.state IN ({ALIVE}, {DRAINING}))
         ORDER BY +t.id LIMIT 500"""
@@ -118,14 +120,15 @@ def owned(d: Fragments) -> str:
     """
     return f"""
         SELECT {_ORPHAN}, t.claimed_at NOT BETWEEN {d.later(f"-%(grace)s{d.float}")}
-            AND {d.later(f"%(grace)s{d.float}")} FROM cloaca_task t
+            AND {d.later(f"%(grace)s{d.float}")} FROM cloaca_task t {d.by("cloaca_task_running")}
         WHERE t.status = {RUNNING} AND t.worker_id = %(worker)s{d.uuid}"""
 
 
 def held(d: Fragments) -> str:
     """Read the policies of what a worker owns, and for how many seconds it has."""
     return f"""
-        SELECT t.policy, {d.seconds_between("t.claimed_at", d.clock)} FROM cloaca_task t
+        SELECT t.policy, {d.seconds_between("t.claimed_at", d.clock)}
+        FROM cloaca_task t {d.by("cloaca_task_running")}
         WHERE t.status = {RUNNING} AND t.worker_id = %(worker)s{d.uuid}"""
 
 
@@ -145,7 +148,7 @@ def requeue(d: Fragments) -> str:
                           WHERE r.id = t.run_id AND r.paused_at IS NOT NULL)
               OR {workflow_is_paused("t.workflow_name")} THEN {HELD} ELSE {READY} END
         FROM {d.source("id bigint, token uuid, crash int")}
-        WHERE t.id = o_id AND t.status = {RUNNING} AND t.claim_token = o_token
+        WHERE t.id = o_id AND {hidden("t.status")} = {RUNNING} AND t.claim_token = o_token
         RETURNING {d.returning("t.id")}"""
 
 
@@ -205,8 +208,8 @@ def release_held(d: Fragments) -> str:
     return f"""
         UPDATE cloaca_task AS t SET
             status = CASE WHEN t.due_at > {d.clock} THEN {SCHEDULED} ELSE {READY} END
-        WHERE t.run_id IN (SELECT o_id FROM {d.source("id uuid")}) AND t.status = {HELD}
-          AND NOT {workflow_is_paused("t.workflow_name")}
+        WHERE t.run_id IN (SELECT o_id FROM {d.source("id uuid")})
+          AND {hidden("t.status")} = {HELD} AND NOT {workflow_is_paused("t.workflow_name")}
           AND EXISTS (SELECT 1 FROM cloaca_run r
                       WHERE r.id = t.run_id AND r.paused_at IS NULL AND NOT r.is_waiting)"""
 
@@ -251,12 +254,22 @@ def resume_workflow(d: Fragments) -> str:
         WHERE name = %(name)s"""
 
 
-def hold_workflow(d: Fragments) -> str:
-    """Hold what could start of a paused workflow, in batches; claims leave it alone anyway."""
+def hold_ready(d: Fragments) -> str:
+    """Hold ready tasks of paused workflows, a batch; claims leave them alone anyway."""
+    return _hold_paused(d, READY, index="cloaca_task_ready")
+
+
+def hold_scheduled(d: Fragments) -> str:
+    """Hold scheduled tasks of paused workflows, a batch."""
+    return _hold_paused(d, SCHEDULED, index="cloaca_task_due")
+
+
+def _hold_paused(d: Fragments, status: str, *, index: str) -> str:
+    # One status a statement, so that its partial index serves it.
     return f"""
         UPDATE cloaca_task SET status = {HELD} WHERE id IN (
-            SELECT c.id FROM cloaca_task c
-            WHERE c.status IN ({READY}, {SCHEDULED}) AND {workflow_is_paused("c.workflow_name")}
+            SELECT c.id FROM cloaca_task c {d.by(index)}
+            WHERE c.status = {status} AND {workflow_is_paused("c.workflow_name")}
             LIMIT 1000 {d.task_lock_or_skip})
         RETURNING id"""
 
@@ -276,7 +289,7 @@ def stray_runs(d: Fragments) -> str:
     """
     return f"""
         SELECT DISTINCT coalesce(t.run_id, t.run_id)
-        FROM cloaca_task t JOIN cloaca_run r ON r.id = t.run_id
+        FROM cloaca_task t {d.by("cloaca_task_held")} JOIN cloaca_run r ON r.id = t.run_id
         WHERE t.status = {HELD} AND NOT {workflow_is_paused("t.workflow_name")}
           AND r.paused_at IS NULL AND NOT r.is_waiting LIMIT 500"""
 

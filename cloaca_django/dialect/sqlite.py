@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from cloaca_django import clock
 from cloaca_django.dialect import rows, sql, sql_workers
 from cloaca_django.dialect.session import Lanes, Row, Session, in_order
 from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
@@ -54,6 +55,9 @@ class SqliteFragments:
         )
         return f"(SELECT {picked}, e.key AS o_order FROM json_each(%({rows})s) AS e) AS o"
 
+    def by(self, index: str) -> str:
+        return f"INDEXED BY {index}"
+
     def returning(self, columns: str) -> str:
         # RETURNING does not know the alias of the table (SQLite 3.40), only its name, and forgets
         # the types of columns: without the cast no index serves a comparison.
@@ -82,7 +86,7 @@ def write_outcomes(d: SqliteFragments) -> str:
     return f"""
         UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused=paused)}
         FROM {d.source(sql.OUTCOME_COLUMNS)}
-        WHERE t.id = o_id AND t.status = {RUNNING} AND t.claim_token = o_token
+        WHERE t.id = o_id AND {sql.hidden("t.status")} = {RUNNING} AND t.claim_token = o_token
           AND NOT EXISTS (SELECT 1 FROM cloaca_run r
                           WHERE r.id = o_run AND r.status IN {RUN_ENDED})
         RETURNING id"""
@@ -92,7 +96,7 @@ def write_outcomes(d: SqliteFragments) -> str:
 def choose_statement(lanes: int) -> str:
     """Choose the best tasks of ``lanes`` lanes, with their priorities: one index entry a task."""
     parts = " UNION ALL ".join(
-        f"""SELECT * FROM (SELECT t.id, t.priority FROM cloaca_task t
+        f"""SELECT * FROM (SELECT t.id, t.priority FROM cloaca_task t INDEXED BY cloaca_task_ready
             WHERE t.status = {READY} AND t.queue = %(queue{at})s
               AND t.workflow_name = %(workflow{at})s
               AND t.workflow_name || '/' || t.name NOT IN
@@ -108,7 +112,7 @@ def claim_chosen(d: SqliteFragments) -> str:
     """Claim the chosen tasks; the write transaction keeps every other claimer out."""
     return f"""
         UPDATE cloaca_task SET {sql_workers.claim_assignments(d)}
-        WHERE id IN (SELECT o_id FROM {d.source("id bigint")}) AND status = {READY}
+        WHERE id IN (SELECT o_id FROM {d.source("id bigint")}) AND {sql.hidden("status")} = {READY}
         RETURNING {d.returning(sql_workers.CLAIMED)}"""
 
 
@@ -208,10 +212,24 @@ class SqliteTransport:
             **wanted, isolation_level=None, timeout=patience, check_same_thread=False,
             cached_statements=256,
         )  # fmt: skip
-        self.connection.execute("PRAGMA journal_mode = WAL")
+        self._use_wal(patience)
         # FULL: what was committed survives a power cut.
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA foreign_keys = ON")
+
+    def _use_wal(self, patience: float) -> None:
+        """Switch a file to WAL. While somebody writes to it that fails at once, without a wait."""
+        end = clock.monotonic() + patience
+        while True:
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if not is_transient(error) or clock.monotonic() > end:
+                    self.connection.close()
+                    raise
+                clock.sleep(0.02)
+            else:
+                return
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
         found: list[Row] = self.connection.execute(_native(text), params).fetchall()

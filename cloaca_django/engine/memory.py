@@ -38,7 +38,7 @@ class Memory:
         self.forget([state.id])
         self._states[state.id] = state
         self._bytes += state.size
-        while self._bytes > self._limit and len(self._states) > 1:
+        while self._bytes > self._limit and self._states:
             self.forget([next(iter(self._states))])
 
     def forget(self, run_ids: Iterable[UUID]) -> None:

@@ -108,8 +108,9 @@ def pause_workflow(session: Session, name: str, *, by: str = "", reason: str = "
     registry.find(name)
     with session.transaction():
         session.run(sql_workers.pause_workflow, name=name, by=by, reason=reason)
-    while session.run(sql_workers.hold_workflow):
-        pass
+    for hold in (sql_workers.hold_ready, sql_workers.hold_scheduled):
+        while session.run(hold):
+            pass
     logger.info("workflow paused", extra={"workflow": name, "by": by})
 
 
