@@ -18,14 +18,15 @@ class Memory:
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._bytes = 0
-        self._states: OrderedDict[UUID, RunState] = OrderedDict()
+        # With the size that was counted: a settle changes the state's own before it is kept again.
+        self._states: OrderedDict[UUID, tuple[RunState, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._states)
 
     def current(self, run_id: UUID, revision: UUID) -> RunState | None:
         """Return the state of a run if it is of ``revision``; forget it if it is not."""
-        state = self._states.get(run_id)
+        state, _ = self._states.get(run_id, (None, 0))
         if state is None:
             return None
         if state.revision != revision:
@@ -36,7 +37,7 @@ class Memory:
     def keep(self, state: RunState) -> None:
         """Remember a state that an acknowledged commit made true."""
         self.forget([state.id])
-        self._states[state.id] = state
+        self._states[state.id] = state, state.size
         self._bytes += state.size
         while self._bytes > self._limit and self._states:
             self.forget([next(iter(self._states))])
@@ -44,9 +45,8 @@ class Memory:
     def forget(self, run_ids: Iterable[UUID]) -> None:
         """Drop what is known of some runs."""
         for run_id in run_ids:
-            state = self._states.pop(run_id, None)
-            if state is not None:
-                self._bytes -= state.size
+            _, size = self._states.pop(run_id, (None, 0))
+            self._bytes -= size
 
     def clear(self) -> None:
         """Drop everything; after a lost connection nothing is certain."""

@@ -9,18 +9,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class _Ticket:
-    """A parked thread that wants a slot again."""
-
-    granted: threading.Event
 
 
 class Slots(Generic[Item]):
@@ -33,7 +25,9 @@ class Slots(Generic[Item]):
         self._run = run
         self._name = name
         self._lock = threading.Lock()
-        self._backlog: deque[Item | _Ticket] = deque()
+        self._backlog: deque[Item] = deque()
+        # Parked threads that want a slot again, and go first.
+        self._returning: deque[threading.Event] = deque()
         self._used = 0
         self._idle = 0
         self._threads = 0
@@ -44,7 +38,7 @@ class Slots(Generic[Item]):
     @property
     def load(self) -> int:
         """Return how many items run or wait for a slot."""
-        return self._used + len(self._backlog)
+        return self._used + len(self._backlog) + len(self._returning)
 
     def submit(self, item: Item) -> None:
         """Run ``item`` on a thread as soon as a slot is free; its end must ``release`` the slot."""
@@ -56,33 +50,32 @@ class Slots(Generic[Item]):
         self._start(item)
 
     def release(self) -> None:
-        """Give a slot back; whoever waited longest takes it over."""
+        """Give a slot back; whoever waited longest takes it over, parked threads first."""
         with self._lock:
-            if not self._backlog or self._used > self.limit:
+            if self._used > self.limit or not (self._returning or self._backlog):
                 self._used -= 1
                 return
+            if self._returning:
+                self._returning.popleft().set()
+                return
             item = self._backlog.popleft()
-        if isinstance(item, _Ticket):
-            item.granted.set()
-        else:
-            self._start(item)
+        self._start(item)
 
     def reacquire(self) -> None:
         """Wait until this thread holds a slot again, ahead of work that never had one."""
-        ticket = _Ticket(threading.Event())
+        granted = threading.Event()
         with self._lock:
             if self._used < self.limit:
                 self._used += 1
                 return
-            self._backlog.appendleft(ticket)
-        ticket.granted.wait()
+            self._returning.append(granted)
+        granted.wait()
 
     def withdraw(self) -> list[Item]:
         """Take back the items that have not started."""
         with self._lock:
-            items = [item for item in self._backlog if not isinstance(item, _Ticket)]
-            tickets = [item for item in self._backlog if isinstance(item, _Ticket)]
-            self._backlog = deque(tickets)
+            items = list(self._backlog)
+            self._backlog.clear()
         return items
 
     def close(self) -> None:
