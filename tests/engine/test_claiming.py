@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+from cloaca_django.core import registry
 from cloaca_django.core.states import TaskStatus
 from cloaca_django.engine import claiming
 from cloaca_django.models import TaskExecution
@@ -109,15 +112,11 @@ def test_the_job_of_a_task_sees_what_its_ancestors_wrote(world):
 
 
 def test_a_task_whose_code_is_missing_is_given_back_and_left_alone(world):
-    from cloaca_django.core import registry
-
     workflows.chain("w", workflows.nothing, workflows.nothing)
     run_id = world.enqueue("w")
     world.step()
     (job,) = world.take()
     with registry.isolated():
-        import warnings
-
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             workflows.single("w")

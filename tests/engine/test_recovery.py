@@ -1,0 +1,248 @@
+"""A dead worker's tasks come back, each once, and nobody who lives loses one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from cloaca_django.core.states import AttemptOutcome, RunStatus, TaskStatus, WorkerState
+from cloaca_django.engine import operations, recovery
+from cloaca_django.models import TaskAttempt, TaskExecution, Worker
+from tests import workflows
+
+LEASE = 30.0
+
+
+@pytest.fixture
+def pair(make_world):
+    """A worker with a claimed task, and another that may recover it."""
+    workflows.single("w", workflows.writes("x", 1))
+    one, other = make_world(), make_world()
+    one.register(lease=LEASE)
+    other.register(lease=LEASE * 1000)
+    one.enqueue("w")
+    one.step()
+    (job,) = one.take()
+    return one, other, job
+
+
+def row(job):
+    return TaskExecution.objects.get(pk=job.task_id)
+
+
+def sweep(world, max_crashes=3):
+    return recovery.sweep(world.at_now(), max_crashes=max_crashes)
+
+
+def test_a_lease_is_renewed_by_the_heartbeat(pair):
+    one, other, job = pair
+    for _ in range(10):
+        one.pass_by(LEASE * 0.9)
+        assert recovery.renew(one.at_now(), one.id)
+        sweep(other)
+    assert row(job).status == TaskStatus.RUNNING
+    assert Worker.objects.get(pk=one.id).state == WorkerState.ALIVE
+
+
+def test_the_tasks_of_a_silent_worker_are_ready_again_and_charged_as_a_crash(pair):
+    one, other, job = pair
+    one.pass_by(LEASE + 1)
+    sweep(other)
+    found = row(job)
+    assert (found.status, found.claim_token, found.worker_id) == (TaskStatus.READY, None, None)
+    assert (found.crashes, found.attempt) == (1, 1)
+    assert Worker.objects.get(pk=one.id).state == WorkerState.DEAD
+    kept = TaskAttempt.objects.get()
+    assert (kept.outcome, kept.error_type) == (AttemptOutcome.LOST, "WorkerLost")
+
+
+def test_not_a_moment_before_the_lease_ends(pair):
+    one, other, job = pair
+    one.pass_by(LEASE - 1)
+    sweep(other)
+    assert row(job).status == TaskStatus.RUNNING
+
+
+def test_a_second_sweep_finds_nothing_to_do(pair):
+    one, other, job = pair
+    one.pass_by(LEASE + 1)
+    for _ in range(3):
+        sweep(other)
+    assert row(job).crashes == 1
+    assert TaskAttempt.objects.count() == 1
+
+
+def test_the_late_outcome_of_the_dead_is_refused(pair):
+    one, other, job = pair
+    one.pass_by(LEASE + 1)
+    sweep(other)
+    other.step()
+    (again,) = other.take()
+    one.perform(job)
+    one.tick()
+    assert row(job).status == TaskStatus.RUNNING
+    other.perform(again)
+    other.tick()
+    found = row(job)
+    assert (found.status, found.claim_token) == (TaskStatus.COMPLETED, again.token)
+
+
+def test_a_dead_worker_cannot_renew_its_lease(pair):
+    one, other, _ = pair
+    one.pass_by(LEASE + 1)
+    sweep(other)
+    assert not recovery.renew(one.at_now(), one.id)
+    recovery.say_state(one.at_now(), one.id, WorkerState.STOPPED)
+    assert Worker.objects.get(pk=one.id).state == WorkerState.DEAD
+
+
+def test_a_task_that_takes_worker_after_worker_with_it_fails(make_world):
+    workflows.chain("w", workflows.nothing, workflows.nothing)
+    sweeper = make_world()
+    run_id = sweeper.enqueue("w")
+    for crash in range(4):
+        victim = make_world()
+        victim.register(lease=LEASE)
+        victim.step()
+        assert [job.task.name for job in victim.take()] == ["a"]
+        victim.pass_by(LEASE + 1)
+        swept = sweep(sweeper, max_crashes=3)
+        assert sweeper.tasks(run_id)["a"].crashes == min(crash + 1, 3)
+    assert swept.finished
+    run = sweeper.run(run_id)
+    assert run.status == RunStatus.FAILED
+    assert "ABANDONED: its worker was lost 4 times" in run.error_message
+    assert sweeper.statuses(run_id) == {"a": TaskStatus.FAILED, "b": TaskStatus.SKIPPED}
+    assert TaskAttempt.objects.filter(outcome=AttemptOutcome.LOST).count() == 4
+
+
+def test_crashes_are_counted_apart_from_attempts(make_world):
+    workflows.single("w", workflows.boom, retry_attempts=2, retry_delay_ms=0)
+    sweeper, victim = make_world(), make_world()
+    run_id = sweeper.enqueue("w")
+    victim.register(lease=LEASE)
+    victim.step()
+    victim.take()
+    victim.pass_by(LEASE + 1)
+    sweep(sweeper)
+    sweeper.drain()
+    found = sweeper.tasks(run_id)["a"]
+    assert (found.status, found.attempt, found.crashes) == (TaskStatus.FAILED, 2, 1)
+
+
+def test_a_deferred_task_of_a_lost_worker_is_not_charged(pair):
+    one, other, job = pair
+    TaskExecution.objects.filter(pk=job.task_id).update(is_deferred=True)
+    for _ in range(5):
+        one.pass_by(LEASE + 1)
+        sweep(other, max_crashes=0)
+    found = row(job)
+    assert (found.status, found.crashes, found.is_deferred) == (TaskStatus.READY, 0, False)
+    assert not TaskAttempt.objects.exists()
+
+
+def test_the_tasks_of_a_paused_run_come_back_held(pair):
+    one, other, job = pair
+    operations.pause(other.at_now(), job.run_id)
+    one.pass_by(LEASE + 1)
+    sweep(other)
+    assert row(job).status == TaskStatus.HELD
+    operations.resume(other.at_now(), job.run_id)
+    assert row(job).status == TaskStatus.READY
+
+
+def test_a_worker_without_a_row_is_as_good_as_dead(make_world):
+    workflows.single("w")
+    ghost, sweeper = make_world(), make_world()
+    run_id = ghost.enqueue("w")
+    ghost.step()
+    assert ghost.take()
+    sweep(sweeper)
+    assert sweeper.statuses(run_id) == {"a": TaskStatus.READY}
+
+
+def test_a_stopped_workers_tasks_come_back_without_waiting_for_the_lease(pair):
+    one, other, job = pair
+    recovery.say_state(one.at_now(), one.id, WorkerState.STOPPED)
+    sweep(other)
+    assert row(job).status == TaskStatus.READY
+
+
+def test_a_lease_that_a_clock_set_back_left_far_ahead_is_cut(pair):
+    one, other, _job = pair
+    ahead = one.time.now + timedelta(days=300)
+    Worker.objects.filter(pk=one.id).update(lease_until=ahead)
+    sweep(other)
+    lease = Worker.objects.get(pk=one.id).lease_until
+    assert lease <= one.time.now + timedelta(seconds=1.5 * LEASE)
+
+
+class TestReconcile:
+    """A heartbeat compares what the worker owns with what it runs."""
+
+    def reconcile(self, world, live, grace=10.0):
+        return recovery.reconcile(world.at_now(), world.id, live, grace=grace)
+
+    def test_a_claim_whose_reply_was_lost_comes_back_uncharged(self, pair):
+        one, _, job = pair
+        one.pass_by(11)
+        done = self.reconcile(one, {})
+        assert done.requeued == 1
+        found = row(job)
+        assert (found.status, found.attempt, found.crashes) == (TaskStatus.READY, 1, 0)
+        assert not TaskAttempt.objects.exists()
+
+    def test_a_claim_that_is_on_its_way_is_left_alone(self, pair):
+        one, _, job = pair
+        one.pass_by(9)
+        assert self.reconcile(one, {}).requeued == 0
+        assert row(job).status == TaskStatus.RUNNING
+
+    def test_what_runs_is_left_alone(self, pair):
+        one, _, job = pair
+        one.pass_by(1000)
+        done = self.reconcile(one, {job.task_id: job.token})
+        assert (done.requeued, done.lost) == (0, frozenset())
+
+    def test_a_task_run_under_an_old_claim_is_lost_and_the_new_one_kept(self, pair):
+        one, _, job = pair
+        one.pass_by(1000)
+        done = self.reconcile(one, {job.task_id: one.turn.claimer.worker})
+        assert done.lost == {job.task_id}
+
+    def test_what_others_own_is_left_alone(self, pair):
+        one, other, job = pair
+        one.pass_by(1000)
+        assert self.reconcile(other, {}).requeued == 0
+        assert row(job).status == TaskStatus.RUNNING
+
+    def test_a_task_that_was_taken_away_is_reported(self, pair):
+        one, _, job = pair
+        operations.cancel(one.at_now(), job.run_id)
+        done = self.reconcile(one, {job.task_id: job.token})
+        assert done.lost == {job.task_id}
+
+
+def test_old_workers_are_forgotten_and_owners_are_not(pair):
+    one, other, _job = pair
+    recovery.say_state(other.at_now(), other.id, WorkerState.STOPPED)
+    Worker.objects.filter(pk=one.id).update(state=WorkerState.DEAD)
+    one.pass_by(90_000)
+    recovery.forget_workers(one.at_now())
+    assert set(Worker.objects.values_list("pk", flat=True)) == {one.id}
+
+
+def test_a_worker_known_to_be_dead_is_given_up_at_once(pair):
+    one, other, job = pair
+    assert recovery.give_up(other.at_now(), one.id, charge=True, max_crashes=3) == 1
+    assert (row(job).status, row(job).crashes) == (TaskStatus.READY, 1)
+    assert Worker.objects.get(pk=one.id).state == WorkerState.DEAD
+
+
+def test_held_tasks_that_nothing_holds_are_found(world):
+    workflows.single("w")
+    run_id = world.enqueue("w")
+    TaskExecution.objects.filter(run_id=run_id).update(status=TaskStatus.HELD)
+    sweep(world)
+    assert world.statuses(run_id) == {"a": TaskStatus.READY}
