@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from cloaca_django.core.states import TaskStatus
+from cloaca_django.dialect.rows import TaskMove
 from cloaca_django.engine import settlement
 from cloaca_django.engine.memory import Memory
 from cloaca_django.models import TaskExecution
@@ -73,3 +74,38 @@ def test_a_settle_waits_for_the_writer_before_it_reads(world):
     waiting.join(10.0)
     assert found == [1]
     assert _joins() == {TaskStatus.READY}
+
+
+def test_a_worker_notices_that_another_moved_a_run_it_remembers(world):
+    """Each ran one branch. The first still remembers the other branch as it was at its start."""
+    world.define("diamond", diamond())
+    first = world.worker(concurrency=1)
+    world.submit("diamond")
+    first.settle_down()
+    first.run_all()
+    first.settle_down()
+    assert [job.task.name for job in first.jobs] == ["left"]
+    second = world.worker(concurrency=1)
+    second.settle_down()
+    assert [job.task.name for job in second.jobs] == ["right"]
+    second.run_all()
+    second.step()
+    first.run_all()
+    first.step()
+    assert _joins() == {TaskStatus.RUNNING}
+    world.drain()
+    assert world.violations() == []
+
+
+def test_a_move_of_a_task_that_is_no_longer_pending_does_nothing(world):
+    """A move was decided on an old state of its run: the task's row has the last word."""
+    left, right = _two_branches(world, 1)
+    settle_all(world.operator, [*left, *right])
+    world.workers[0].work()
+    assert _joins() == {TaskStatus.COMPLETED}
+    join = TaskExecution.objects.get(name="join")
+    move = TaskMove(join.id, TaskStatus.READY)
+    with world.operator.transaction():
+        world.operator.move_tasks([move], None)
+    assert _joins() == {TaskStatus.COMPLETED}
+    assert world.violations() == []
