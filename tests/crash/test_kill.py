@@ -17,6 +17,7 @@ from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution
 from cloaca_django.models import Worker as WorkerRow
 from tests.crash import checker, journal
 from tests.crash.deadly import points
+from tests.worksite.process import WORKFLOWS as SITE_WORKFLOWS
 from tests.worksite.process import status_of, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +49,7 @@ def known():
     """The workflows that the processes run, and the tables that their bodies write."""
     journal.install(connection)
     with registry.isolated():
-        for workflow in WORKFLOWS:
+        for workflow in (*WORKFLOWS, *SITE_WORKFLOWS):
             registry.register(workflow)
         yield
     journal.remove(connection)
@@ -126,3 +127,23 @@ def test_a_task_that_kills_every_worker_fails_in_the_end(worksite, heir, setting
     assert "lost 2 times" in PipelineExecution.objects.get(pk=run).error_message
     assert _count("crash_started") == 2
     _check_promises(run)
+
+
+def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(worksite, heir):
+    """Thawed, it ends its body, and its outcome is refused: the task has ended elsewhere."""
+    run = worksite.enqueue("gated")
+    victim = worksite.worker(settings=SETTINGS)
+    worksite.await_told("began")
+    victim.signal(signal.SIGSTOP)
+    heir.start()
+    worksite.await_told("began", 2)
+    worksite.open()
+    until(lambda: status_of(run) == RunStatus.COMPLETED, what="the end of the run")
+    before = checker.read(connection)
+    victim.signal(signal.SIGCONT)
+    until(lambda: WorkerRow.objects.filter(kind="worker").count() == 3, what="a new lease")
+    victim.signal(signal.SIGTERM)
+    assert victim.wait() == 0, victim.output
+    after = checker.read(connection)
+    assert after.moves == before.moves
+    assert checker.always(after) == []

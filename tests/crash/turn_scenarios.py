@@ -27,6 +27,20 @@ def _ask(stage: Stage) -> None:
     stage.facts["ask"] = stage.world.ask(stage.victim, "diamond")
 
 
+def _ask_a_site(stage: Stage) -> None:
+    """A site's runner drives what it executes, and leaves everything else alone."""
+    stage.victim.die()
+    stage.victim = stage.world.worker(plan=stage.plan, claims_only_own=True)
+    stage.submit("chain")
+    _ask(stage)
+
+
+def _claim_of_a_site(stage: Stage) -> None:
+    _ask_a_site(stage)
+    stage.victim.settle_down()
+    assert stage.victim.run_all() == 1
+
+
 def _is_answered(stage: Stage) -> None:
     ask = stage.facts["ask"]
     if stage.victim.is_alive:
@@ -105,6 +119,8 @@ def _end_the_admitted(stage: Stage) -> None:
 
 SCENARIOS = [
     Scenario("submit", _ask, step, check=_is_answered),
+    Scenario("submit in a site", _ask_a_site, step, check=_is_answered),
+    Scenario("settle in a site", _claim_of_a_site, step, check=_is_answered),
     Scenario("claim", _submit_two, step),
     Scenario("settle completed", _end_bodies("chain"), step),
     Scenario("settle fan-out", _end_bodies("diamond"), step),

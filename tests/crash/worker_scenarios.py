@@ -7,9 +7,12 @@ from uuid import uuid4
 
 from cloaca_django.core import registry
 from cloaca_django.engine import operations, recovery
+from cloaca_django.engine.retention import Pruner
+from cloaca_django.models import PipelineExecution, TaskExecution
 from tests.crash.scenarios import Scenario, Stage
 
 LEASE = 30.0
+DAY = 86_400.0
 
 
 def _register(stage: Stage) -> None:
@@ -52,6 +55,7 @@ def _lose_a_worker(stage: Stage) -> None:
     stage.submit("diamond")
     lost.settle_down()
     assert len(lost.jobs) == 2
+    stage.facts["lost"] = lost.id
     lost.die()
     stage.world.advance(LEASE * 2)
     stage.victim.beat()
@@ -59,6 +63,30 @@ def _lose_a_worker(stage: Stage) -> None:
 
 def _sweep_the_spent(stage: Stage) -> None:
     stage.victim.sweep(max_crashes=0)
+
+
+def _give_up(stage: Stage) -> None:
+    stage.operate(
+        lambda session: recovery.give_up(session, stage.facts["lost"], charge=True, max_crashes=3)
+    )
+
+
+def _end_long_ago(stage: Stage) -> None:
+    for name in ("chain", "diamond"):
+        stage.submit(name)
+    stage.victim.work()
+    stage.world.acknowledged.clear()
+    stage.world.advance(100 * DAY)
+
+
+def _prune(stage: Stage) -> None:
+    stage.operate(lambda session: Pruner(days=90).step(session))
+
+
+def _prune_again(stage: Stage) -> None:
+    Pruner(days=90).step(stage.world.operator)
+    assert not PipelineExecution.objects.exists()
+    assert not TaskExecution.objects.exists()
 
 
 def beat(stage: Stage) -> None:
@@ -78,6 +106,8 @@ SCENARIOS = [
     Scenario("reconcile", _forget_claims, beat),
     Scenario("register anew", _let_lease_lapse, beat),
     Scenario("sweep", _lose_a_worker, sweep),
+    Scenario("give up a worker", _lose_a_worker, _give_up),
+    Scenario("prune", _end_long_ago, _prune, retry=_prune_again),
     # What a killed sweep left is taken by the next one, whose limit is the usual one.
     Scenario("sweep the spent", _lose_a_worker, _sweep_the_spent, ends_alike=False),
 ]

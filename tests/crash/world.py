@@ -54,13 +54,26 @@ class HandSlots(Slots[Job]):
 class LogicalWorker:
     """A worker that beats, sweeps, turns and runs bodies when it is told to."""
 
-    def __init__(self, world: World, *, plan: Plan | None = None, concurrency: int = 8) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        plan: Plan | None = None,
+        concurrency: int = 8,
+        claims_only_own: bool = False,
+    ) -> None:
         self.world = world
         self.plan = plan or Plan()
         self.slots = HandSlots(concurrency)
         self.published: list[Effects] = []
         self.is_alive = True
-        self.worker = Worker(WorkerOptions(alias=ALIAS, concurrency=concurrency, poll_seconds=0.0))
+        options = WorkerOptions(
+            alias=ALIAS,
+            concurrency=concurrency,
+            poll_seconds=0.0,
+            claims_only_own=claims_only_own,
+        )
+        self.worker = Worker(options)
         self.worker.slots = self.turn.slots = self.slots
         self.turn.start_job = self.slots.submit
         self.turn.connect = lambda: world.session(self.plan)
@@ -252,9 +265,9 @@ class World:
         self.sessions.append(session)
         return session
 
-    def worker(self, *, plan: Plan | None = None, concurrency: int = 8) -> LogicalWorker:
+    def worker(self, **facts: Any) -> LogicalWorker:
         """Start a worker."""
-        worker = LogicalWorker(self, plan=plan, concurrency=concurrency)
+        worker = LogicalWorker(self, **facts)
         self.workers.append(worker)
         return worker
 
