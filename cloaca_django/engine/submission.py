@@ -13,10 +13,11 @@ from uuid import UUID
 from cloaca_django import ids
 from cloaca_django.conf import QUEUE_NAME, settings
 from cloaca_django.core import progress
-from cloaca_django.core.context import Context, decode_writes, encode
+from cloaca_django.core.context import Context, decode, decode_writes, encode
 from cloaca_django.core.params import validate
 from cloaca_django.core.progress import RunState, Shape, TaskState
 from cloaca_django.core.states import Origin, RunStatus, TaskStatus
+from cloaca_django.core.values import same
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import LOOK, Session
 from cloaca_django.dialect.rows import NewRun, NewTask
@@ -254,7 +255,9 @@ def _holder(session: Session, submission: Submission) -> UUID:
     if found is None or key is None:
         return submission.id
     run_id, workflow_name, context = found
-    if (workflow_name, context) != (submission.workflow.name, submission.context):
+    if workflow_name != submission.workflow.name or not same(
+        decode(str(context)), decode(submission.context)
+    ):
         raise IdempotencyConflict(key, workflow_name, submission.workflow.name)
     return UUID(str(run_id))
 
