@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cloaca_django.core.states import RunStatus, TaskStatus
-from cloaca_django.engine import operations, salvage
+from cloaca_django.engine import completing, operations, salvage
+from cloaca_django.engine.settlement import Settled
 from cloaca_django.models import TaskExecution
 from tests.crash.faults import COMMIT, Crash, Plan
 from tests.crash.graphs import Node, chain, diamond
@@ -84,6 +85,17 @@ def test_an_outcome_of_a_cancelled_task_is_never_called_accepted(world):
     known = salvage.resolve(world.operator, worker.turn.batch.outcomes)
     assert known.accepted == []
     assert len(known.fenced) == 1
+
+
+def test_an_atomic_task_that_was_rolled_back_and_cancelled_is_never_called_accepted(world):
+    world.define("one", {"only": Node((), {"atomic": True})})
+    worker = world.worker()
+    run = world.submit("one")
+    worker.settle_down()
+    outcome = worker.jobs[0].outcome(TaskStatus.COMPLETED)
+    operations.cancel(world.operator, run)
+    found = completing.resolve("default", Settled(accepted=[outcome]), outcome)
+    assert (found.accepted, found.fenced) == ([], [outcome])
 
 
 @pytest.mark.parametrize("name", ["diamond", "retried"])
