@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloaca_django.conf import settings
 from cloaca_django.core.states import TaskStatus
 from cloaca_django.dialect import sql_workers
 from cloaca_django.engine import recovery
@@ -103,6 +104,24 @@ def test_two_sweepers_charge_a_lost_task_once(world, late, together):
     world.drain()
     assert world.heart_errors == []
     assert set(TaskExecution.objects.values_list("crashes", flat=True)) == {1}
+    assert world.violations() == []
+
+
+def test_a_task_that_loses_every_worker_fails_in_the_end(world):
+    world.define("diamond", diamond())
+    world.submit("diamond")
+    for _ in range(settings.MAX_CRASHES + 1):
+        lost = world.worker()
+        lost.settle_down()
+        assert len(lost.jobs) == 1
+        lost.die()
+        world.advance(LEASE * 2)
+        world.worker().sweep()
+        world.workers[-1].die()
+    root = TaskExecution.objects.get(name="root")
+    assert (root.status, root.crashes) == (TaskStatus.FAILED, settings.MAX_CRASHES)
+    world.worker()
+    world.drain()
     assert world.violations() == []
 
 

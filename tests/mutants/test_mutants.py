@@ -74,6 +74,15 @@ MUTANTS = [
         ("postgresql",),
     ),
     Mutant(
+        "two_outcomes",
+        f"{RACES}/test_timeout_races.py"
+        "::test_a_body_that_ended_before_its_time_was_found_to_be_up_counts",
+    ),
+    Mutant(
+        "no_cap_on_crashes",
+        f"{RACES}/test_recovery_races.py::test_a_task_that_loses_every_worker_fails_in_the_end",
+    ),
+    Mutant(
         "no_reconcile",
         f"{CRASHES}/test_clock.py"
         "::test_a_claim_its_worker_does_not_know_comes_back_though_the_clock_jumps",
