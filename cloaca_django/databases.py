@@ -112,10 +112,15 @@ def open_alias(alias: str) -> Database:
     return Database(alias, f"using={alias!r}", is_ours=False)
 
 
+def site_aliases() -> list[str]:
+    """Return the aliases that the site has configured, sorted; those of runners are not its own."""
+    return sorted(set(connections).difference(_ours.values()))
+
+
 def _site_alias(url: DatabaseUrl) -> str | None:
-    for alias in connections:
-        if alias not in _ours.values() and url.same_database_as(connections[alias].settings_dict):
-            return str(alias)
+    for alias in site_aliases():
+        if url.same_database_as(connections[alias].settings_dict):
+            return alias
     return None
 
 

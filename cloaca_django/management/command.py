@@ -99,7 +99,7 @@ class Command(BaseCommand):
             self.stderr.write(self.style.WARNING(str(message)))
         alias = options["database"] or settings.DATABASE
         if alias not in connections:
-            known = ", ".join(sorted(connections))
+            known = ", ".join(databases.site_aliases())
             raise refused(f"--database {alias!r} is not in DATABASES, which has: {known}")
         return str(alias)
 
