@@ -23,7 +23,10 @@ demo: $(VENV)/.base
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py demo
 
+# One process a core; PYTEST_ARGS=-n0 runs the tests in one, with a debugger for instance.
 # DATABASE_URL=postgresql://... runs the second half on that server instead.
+PYTEST_ARGS = --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+
 test: $(VENV)/.test
 	$(BIN)/coverage erase
 	TEST_DATABASE=sqlite $(BIN)/coverage run -m pytest $(PYTEST_ARGS)

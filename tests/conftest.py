@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 from urllib.parse import quote
 
 import hypothesis
 import pytest
 
 from cloaca_django import pytest_plugin
+from tests.crash import account
 
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile(
@@ -25,6 +27,37 @@ def pytest_configure(config: pytest.Config) -> None:
     """Load the plugin that sites get; pytest finds it by itself once the package is installed."""
     if not config.pluginmanager.hasplugin("cloaca_django"):
         config.pluginmanager.register(pytest_plugin, "cloaca_django")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Let what a test logs travel to another process, even what no encoding can hold."""
+    report: Any = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what this process went through to the one that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["reliability"] = account.packed()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in what one of several processes went through."""
+    account.unpack(getattr(node, "workeroutput", {}).get("reliability", "{}"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the tests of reliability met."""
+    lines = list(account.lines())
+    if lines:
+        terminalreporter.section("reliability")
+    for line in lines:
+        terminalreporter.line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 from tests.crash.faults import COMMIT
 
@@ -28,3 +30,27 @@ ACCOUNT: dict[str, Points] = {}
 
 # What else is told, by the name of who tells it.
 NOTES: dict[str, str] = {}
+
+
+def packed() -> str:
+    """Return everything as one text."""
+    return json.dumps({"account": {k: asdict(v) for k, v in ACCOUNT.items()}, "notes": NOTES})
+
+
+def unpack(text: str) -> None:
+    """Add what another process packed."""
+    found = json.loads(text)
+    ACCOUNT.update({k: Points(**v) for k, v in found.get("account", {}).items()})
+    NOTES.update(found.get("notes", {}))
+
+
+def lines() -> Iterator[str]:
+    """Say it all, a line each."""
+    for name, note in NOTES.items():
+        yield f"{name}: {note}"
+    for name, points in sorted(ACCOUNT.items()):
+        yield f"{name}: {points}"
+    if ACCOUNT:
+        covered = sum(points.covered for points in ACCOUNT.values())
+        existing = sum(points.existing for points in ACCOUNT.values())
+        yield f"crash points: {covered} of {existing} ({covered / existing:.0%})"

@@ -233,9 +233,7 @@ def test_health_names_unapplied_migrations_and_looks_no_further(transactional_db
 
 
 @pytest.mark.parametrize("command", ["cloaca_status", "cloaca_health"])
-def test_an_unknown_alias_is_a_usage_error_that_lists_those_of_the_site(
-    command, make_database
-):
+def test_an_unknown_alias_is_a_usage_error_that_lists_those_of_the_site(command, make_database):
     with DefaultRunner(make_database(command)):
         ran = run(command, "--database", "nix")
     assert ran.code == 2
