@@ -196,8 +196,6 @@ def databases_in(folder: Path) -> Iterator[Callable[[str], str]]:
     def make(name: str) -> str:
         if connection.vendor == "sqlite":
             return f"sqlite:///{folder / name}.db"
-        # The server is shared with the other processes of this test run.
-        name = f"{connection.settings_dict['NAME']}_{name}"
         with connection.cursor() as cursor:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
             cursor.execute(f'CREATE DATABASE "{name}"')
