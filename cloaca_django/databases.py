@@ -19,6 +19,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from cloaca_django import clock
+from cloaca_django.core import options
 from cloaca_django.dialect import advisory_lock, close_pool, urls
 from cloaca_django.dialect.urls import DatabaseUrl
 from cloaca_django.errors import DatabaseUnreachable, NotMigrated
@@ -102,8 +103,13 @@ def open_url(text: str, *, pool_size: int | None) -> Database:
 
 
 def open_alias(alias: str) -> Database:
-    """Return the database of a configured alias. Raises NotMigrated, DatabaseUnreachable."""
+    """Return the database of a configured alias.
+
+    Raises UnknownChoice for what is no alias, NotMigrated, DatabaseUnreachable.
+    """
     prepare_site()
+    if alias not in connections:
+        options.choice("DefaultRunner()", "using", alias, accepted=site_aliases())
     url = alias
     try:
         require_tables(alias)

@@ -20,12 +20,21 @@ from django.db import connections, transaction
 from cloaca_django import databases
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
-from cloaca_django.core.config import DefaultRunnerConfig
+from cloaca_django.core.config import DefaultRunnerConfig, settled
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin, WorkerKind
 from cloaca_django.dialect import Session, open_session, site_session
-from cloaca_django.engine import eager, nesting, notices, operations, results, sharing, submission
+from cloaca_django.engine import (
+    eager,
+    inputs,
+    nesting,
+    notices,
+    operations,
+    results,
+    sharing,
+    submission,
+)
 from cloaca_django.engine.messages import Ask, Moved
 from cloaca_django.engine.submission import Options, Submission, Submitted
 from cloaca_django.engine.worker import Worker, WorkerOptions
@@ -54,11 +63,11 @@ class DefaultRunner:
             raise TypeError("DefaultRunner takes a database_url or using=, not both")
         if config is not None and not isinstance(config, DefaultRunnerConfig):
             raise TypeError(f"config must be a DefaultRunnerConfig, not {type(config).__name__}")
-        self._config = (config or DefaultRunnerConfig()).copy()
+        self._config = settled(config or DefaultRunnerConfig())
         self._is_site = database_url is None
         if database_url is None:
             databases.prepare_site()
-            self._database = databases.open_alias(using or settings.DATABASE)
+            self._database = databases.open_alias(settings.DATABASE if using is None else using)
         else:
             pool = self._config.db_pool_size
             self._database = databases.open_url(database_url, pool_size=pool)
@@ -106,9 +115,9 @@ class DefaultRunner:
             return self._execute_eagerly(self._asked(workflow_name, context))
         if parent is None:
             self._check_may_wait()
+            asked = self._asked(workflow_name, context)
             worker = self._started_worker()
-            ask = self._posted(worker, self._asked(workflow_name, context))
-            return self._awaited(ask.done, worker)
+            return self._awaited(self._posted(worker, asked).done, worker)
         parent.check_may_block("execute()")
         self._check_may_wait()
         call = parent.next_call()
@@ -129,9 +138,9 @@ class DefaultRunner:
             asked = self._asked(workflow_name, context)
             return await sync_to_async(self._execute_eagerly)(asked)
         if parent is None:
+            asked = self._asked(workflow_name, context)
             worker = await asyncio.to_thread(self._started_worker)
-            ask = self._posted(worker, self._asked(workflow_name, context))
-            return await asyncio.wrap_future(ask.done)
+            return await asyncio.wrap_future(self._posted(worker, asked).done)
         call = parent.next_call()
         for chance in itertools.count():
             child = parent.child_id(call, chance)
@@ -160,11 +169,11 @@ class DefaultRunner:
         higher-first, -32768 to 32767. An ``idempotency_key`` that a run holds returns that run's
         handle, or raises IdempotencyConflict when workflow or context differ.
         """
-        options = self._options(
-            start_at=start_at, priority=priority, queue=queue, idempotency_key=idempotency_key,
-            created_by=created_by, reason=reason,
+        options = self._checked_options(
+            "enqueue()", start_at=start_at, priority=priority, queue=queue,
+            idempotency_key=idempotency_key, created_by=created_by, reason=reason,
         )  # fmt: skip
-        return self._enqueued([(workflow_name, context, options)])[0]
+        return self._enqueued(workflow_name, [context], options)[0]
 
     async def aenqueue(
         self, workflow_name: str, context: Context | None = None, **options: Any
@@ -178,57 +187,58 @@ class DefaultRunner:
         """Write one run per context in one go; options as for ``enqueue``, without a key."""
         if options.pop("idempotency_key", None) is not None:
             raise TypeError("enqueue_many takes no idempotency_key: a key names one run")
-        same = self._options(**options)
-        return self._enqueued([(workflow_name, context, same) for context in contexts])
+        same = self._checked_options("enqueue_many()", **options)
+        return self._enqueued(workflow_name, inputs.contexts(contexts), same)
 
     # -- one run
 
     def handle(self, run_id: UUID | str) -> RunHandle:
         """Return a handle of a run by its id."""
         self._check_open()
-        return RunHandle(submission.run_id_of(run_id), self)
+        return RunHandle(inputs.run_id(run_id), self)
 
-    def wait_for(self, run_id: UUID, *, timeout: float | None = None) -> PipelineResult:
+    def wait_for(self, run_id: UUID | str, *, timeout: float | None = None) -> PipelineResult:
         """Wait until a run has ended. Raises WaitTimeout, RunNotFound, WouldDeadlock."""
         self._check_open()
+        id, timeout = inputs.run_id(run_id), inputs.seconds("wait()", "timeout", timeout)
         parent = nesting.current(self.alias)
         if settings.EAGER:
-            eager.drain(self.alias, [run_id])
+            eager.drain(self.alias, [id])
         else:
             if parent is not None:
                 parent.check_may_block("wait()")
             self._check_may_wait()
         poll = self._config.executor_poll_interval_ms / 1000
         with parent.waiting() if parent else nullcontext(), self._reading() as session:
-            return results.wait_for(session, run_id, timeout=timeout, poll_seconds=poll)
+            return results.wait_for(session, id, timeout=timeout, poll_seconds=poll)
 
-    def status_of(self, run_id: UUID) -> str:
+    def status_of(self, run_id: UUID | str) -> str:
         """Return a run's status as stored now. Raises RunNotFound."""
         self._check_open()
         with self._reading():
-            return results.read_status(self.alias, run_id)
+            return results.read_status(self.alias, inputs.run_id(run_id))
 
-    def result_of(self, run_id: UUID) -> PipelineResult | None:
+    def result_of(self, run_id: UUID | str) -> PipelineResult | None:
         """Return a run's result; None while it is open. Raises RunNotFound."""
         self._check_open()
         with self._reading() as session:
-            return results.read_result(session, run_id)
+            return results.read_result(session, inputs.run_id(run_id))
 
     def cancel(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
         """End a run as Cancelled. Raises RunNotFound, InvalidTransition."""
         with self._operating() as session:
-            ended = operations.cancel(session, submission.run_id_of(run_id), by=by, reason=reason)
+            ended = operations.cancel(session, inputs.run_id(run_id), by=by, reason=reason)
         self._tell([run.id for run in ended])
 
     def pause(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
         """Start no further task of a run. Raises RunNotFound, InvalidTransition."""
         with self._operating() as session:
-            operations.pause(session, submission.run_id_of(run_id), by=by, reason=reason)
+            operations.pause(session, inputs.run_id(run_id), by=by, reason=reason)
 
     def resume(self, run_id: UUID | str, *, by: str = "") -> None:
         """Let a paused run go on. Raises RunNotFound, InvalidTransition."""
         with self._operating() as session:
-            operations.resume(session, submission.run_id_of(run_id), by=by)
+            operations.resume(session, inputs.run_id(run_id), by=by)
         self._wake()
 
     def replay(self, run_id: UUID | str, *, from_start: bool = False) -> RunHandle:
@@ -236,7 +246,7 @@ class DefaultRunner:
         with self._operating() as session:
             again = operations.replay(
                 session,
-                submission.run_id_of(run_id),
+                inputs.run_id(run_id),
                 from_start=from_start,
                 timeout_seconds=self._options().timeout_seconds,
             )
@@ -262,6 +272,7 @@ class DefaultRunner:
         Without ``grace`` it is ``CLOACA["SHUTDOWN_TIMEOUT_SECONDS"]``. Twice does no harm. Raises
         WouldDeadlock inside a task of this runner.
         """
+        grace = inputs.seconds("shutdown()", "grace", grace)
         if nesting.current(self.alias) is not None:
             raise WouldDeadlock(
                 "shutdown() inside a task would wait for the task itself", "call it elsewhere"
@@ -277,8 +288,10 @@ class DefaultRunner:
 
     # -- the steps of the above
 
+    def _checked_options(self, owner: str, **facts: Any) -> Options:
+        return self._options(**inputs.run_options(owner, facts))
+
     def _options(self, *, parent: Any = None, **facts: Any) -> Options:
-        submission.check_options(facts)
         if parent is not None:
             facts |= {
                 "origin": Origin.TASK, "parent_id": parent.run_id,
@@ -294,36 +307,22 @@ class DefaultRunner:
         parent: nesting.Parent | None = None,
         run_id: UUID | None = None,
     ) -> Submission:
-        options = self._options(parent=parent)
-        return self._prepared(workflow_name, context, options, run_id=run_id)
+        workflow, options = registry.find(workflow_name), self._options(parent=parent)
+        return submission.prepare(workflow, inputs.context(context), options, run_id=run_id)
 
     def _posted(self, worker: Worker, asked: Submission) -> Ask:
         ask = Ask(asked, Future())
         worker.turn.post(ask)
         return ask
 
-    def _prepared(
-        self,
-        workflow_name: str,
-        context: Context | None,
-        options: Options,
-        *,
-        run_id: UUID | None = None,
-    ) -> Submission:
-        if not isinstance(workflow_name, str):
-            raise TypeError(f"workflow_name must be a str, not {type(workflow_name).__name__}")
-        if not isinstance(context, Context):
-            raise TypeError(
-                f"context must be a Context, not {type(context).__name__}; write Context({{...}})"
-            )
-        workflow = registry.find(workflow_name)
-        return submission.prepare(workflow, context, options, run_id=run_id)
-
-    def _enqueued(self, wanted: Iterable[tuple[str, Context | None, Options]]) -> list[RunHandle]:
+    def _enqueued(
+        self, workflow_name: str, contexts: Iterable[Context | None], options: Options
+    ) -> list[RunHandle]:
         self._check_open()
+        workflow = registry.find(workflow_name)
         asked = [
-            self._prepared(name, Context() if context is None else context, options)
-            for name, context, options in wanted
+            submission.prepare(workflow, Context() if one is None else inputs.context(one), options)
+            for one in contexts
         ]
         if not asked:
             return []

@@ -177,3 +177,16 @@ class DefaultRunnerConfig:
             f"enable_cron_scheduling={str(self.enable_cron_scheduling).lower()}, "
             f"db_pool_size={self.db_pool_size})"
         )
+
+
+def settled(config: DefaultRunnerConfig) -> DefaultRunnerConfig:
+    """Return a copy for a runner to keep. Raises InvalidConfig when fields contradict each other.
+
+    Only now: while they are set one after the other, the order is the caller's.
+    """
+    run, task = config.pipeline_timeout_seconds, config.task_timeout_seconds
+    is_given = config.is_set("pipeline_timeout_seconds") and config.is_set("task_timeout_seconds")
+    if is_given and run is not None and run < task:
+        rule = f"must be at least task_timeout_seconds, which is {task}"
+        raise InvalidConfig("pipeline_timeout_seconds", run, rule)
+    return config.copy()

@@ -23,19 +23,20 @@ _SCOPE_NAME = re.compile(r"\w(?:[\w .-]|:(?!:))*(?<! )")
 
 
 def integer(owner: str, option: str, value: Any, *, low: int, high: int) -> int:
-    """Return ``value`` if it is an ``int``, not a ``bool``, between the bounds."""
-    rule = f"must be an integer {low}-{high}"
-    if type(value) is not int:
+    """Return ``value`` as an ``int`` if it is one, and no ``bool``, between the bounds."""
+    span = f"{low}-{high}" if low >= 0 else f"from {low} to {high}"
+    rule = f"must be an integer {span}"
+    if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidOptionType(owner, option, value, rule=rule)
     if not low <= value <= high:
         raise OptionOutOfRange(owner, option, value, rule=rule)
-    return value
+    return int(value)
 
 
 def number(owner: str, option: str, value: Any, *, low: float, high: float) -> float:
     """Return ``value`` as a float if it is a finite number between the bounds."""
-    rule = f"must be a number {low:g}-{high:g}"
-    if type(value) not in {int, float}:
+    rule = f"must be a number {low:.15g}-{high:.15g}"
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise InvalidOptionType(owner, option, value, rule=rule)
     if not low <= value <= high or not isfinite(value):
         raise OptionOutOfRange(owner, option, value, rule=rule)
@@ -84,10 +85,13 @@ def scope_name(kind: str, name: Any) -> str:
     return _name(kind, name, pattern=_SCOPE_NAME, rule=rule)
 
 
-def text(owner: str, option: str, value: Any) -> str:
-    """Return ``value`` if it is text that a database can store."""
+def text(owner: str, option: str, value: Any, *, low: int = 0, high: int | None = None) -> str:
+    """Return ``value`` if it is text that a database can store, of so many characters."""
     if not isinstance(value, str):
         raise InvalidOptionType(owner, option, value, rule="must be a str")
+    if len(value) < low or (high is not None and len(value) > high):
+        span = f"{low} to {high}" if low else f"at most {high}"
+        raise InvalidOption(owner, option, value, rule=f"must have {span} characters")
     if "\x00" in value or (not value.isascii() and _has_surrogate(value)):
         raise InvalidOption(owner, option, value, rule="must not contain NUL or surrogates")
     return value

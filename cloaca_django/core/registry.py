@@ -18,6 +18,7 @@ from cloaca_django.core.workflow import Workflow
 from cloaca_django.errors import (
     ConstructorFailed,
     DuplicateWorkflow,
+    InvalidNameType,
     WorkflowNotFound,
     WorkflowReplaced,
 )
@@ -68,7 +69,9 @@ def register_workflow_constructor(name: str, constructor: Callable[[], Workflow]
 
 
 def find(name: str) -> Workflow:
-    """Return a workflow. Raises WorkflowNotFound, which lists close matches."""
+    """Return a workflow. Raises WorkflowNotFound, which lists close matches, InvalidNameType."""
+    if not isinstance(name, str):
+        raise InvalidNameType("workflow", name, "workflow_name must be a str")
     workflow = _workflows.get(name)
     if workflow is None:
         raise WorkflowNotFound(name, _workflows)

@@ -254,6 +254,11 @@ def resume_workflow(d: Fragments) -> str:
         WHERE name = %(name)s"""
 
 
+def known_workflows(d: Fragments) -> str:
+    """Read the names of all workflows that a worker or an operator has named."""
+    return "SELECT name FROM cloaca_workflow"
+
+
 def hold_ready(d: Fragments) -> str:
     """Hold ready tasks of paused workflows, a batch; claims leave them alone anyway."""
     return _hold_paused(d, READY, index="cloaca_task_ready")

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 from uuid import UUID
 
+from cloaca_django.core import options
 from cloaca_django.core.context import Context
 from cloaca_django.engine.execution import Job
 from cloaca_django.errors import HandleConsumed, TaskCancelled, WouldDeadlock
@@ -141,11 +142,8 @@ class TaskHandle:
                 "defer_until would keep a database transaction open while it waits",
                 "use it in a task that is not atomic, before handle.completing()",
             )
-        if isinstance(poll_interval_ms, bool) or not isinstance(poll_interval_ms, int):
-            raise TypeError(f"poll_interval_ms must be an int, not {poll_interval_ms!r}")
-        if poll_interval_ms < 1:
-            raise ValueError(f"poll_interval_ms must be at least 1, not {poll_interval_ms}")
-        return poll_interval_ms / 1000
+        owner, option = "defer_until()", "poll_interval_ms"
+        return options.integer(owner, option, poll_interval_ms, low=1, high=86_400_000) / 1000
 
 
 class AsyncTaskHandle(TaskHandle):

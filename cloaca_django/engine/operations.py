@@ -1,7 +1,8 @@
 """Off the path: what an operator may do to a run or a workflow.
 
 Each function is one short transaction on a session of its own, never inside the caller's. It locks
-the run's row first, checks its state, and raises InvalidTransition when the act makes no sense.
+the run's row first, checks its state, and raises InvalidTransition when the act makes no sense. Who
+acts and why are words of the caller: InvalidOption when no column takes them.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from cloaca_django import ids
-from cloaca_django.core import registry
+from cloaca_django.core import options, registry
 from cloaca_django.core.context import Context
 from cloaca_django.core.progress import TASK_COLUMNS, restore
 from cloaca_django.core.states import RUN_FINAL, Origin, RunStatus, TaskStatus
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import Session, sql, sql_workers
 from cloaca_django.dialect.rows import EndedRun, LockedRun
-from cloaca_django.engine import notices, submission
+from cloaca_django.engine import inputs, notices, submission
 from cloaca_django.engine.submission import Options, Submission
-from cloaca_django.errors import InvalidTransition, RunNotFound
+from cloaca_django.errors import InvalidTransition, RunNotFound, WorkflowNotFound
 
 logger = logging.getLogger("cloaca_django.run")
 
@@ -32,6 +33,7 @@ def cancel(session: Session, run_id: UUID, *, by: str = "", reason: str = "") ->
 
     Open tasks become Cancelled; the outcome of code that is running now is refused.
     """
+    inputs.check_words("cancel()", by=by, reason=reason)
     message = (
         f"{RunStatus.CANCELLED}" + (f" by {by}" if by else "") + (f": {reason}" if reason else "")
     )
@@ -82,6 +84,7 @@ def expire(session: Session) -> list[EndedRun]:
 
 def pause(session: Session, run_id: UUID, *, by: str = "", reason: str = "") -> None:
     """Start no further task of a run; running ones finish."""
+    inputs.check_words("pause()", by=by, reason=reason)
     with session.transaction():
         run = _locked(session, run_id)
         if run.status in RUN_FINAL or run.status == RunStatus.PAUSED:
@@ -93,6 +96,7 @@ def pause(session: Session, run_id: UUID, *, by: str = "", reason: str = "") -> 
 
 def resume(session: Session, run_id: UUID, *, by: str = "") -> None:
     """Let a paused run go on."""
+    inputs.check_words("resume()", by=by)
     with session.transaction():
         run = _locked(session, run_id)
         if run.status != RunStatus.PAUSED:
@@ -105,6 +109,7 @@ def resume(session: Session, run_id: UUID, *, by: str = "") -> None:
 
 def pause_workflow(session: Session, name: str, *, by: str = "", reason: str = "") -> None:
     """Start no task of a workflow's runs, present and future. Raises WorkflowNotFound."""
+    inputs.check_words("pause_workflow()", by=by, reason=reason)
     registry.find(name)
     with session.transaction():
         session.run(sql_workers.pause_workflow, name=name, by=by, reason=reason)
@@ -115,7 +120,9 @@ def pause_workflow(session: Session, name: str, *, by: str = "", reason: str = "
 
 
 def resume_workflow(session: Session, name: str, *, by: str = "") -> None:
-    """Let a workflow's runs go on, except those paused themselves."""
+    """Let a workflow's runs go on, except those paused themselves. Raises WorkflowNotFound."""
+    inputs.check_words("resume_workflow()", by=by)
+    _check_known(session, name)
     with session.transaction():
         session.run(sql_workers.resume_workflow, name=name)
     held = session.ids(sql_workers.held_runs, name=name)
@@ -141,6 +148,8 @@ def replay(
     queue and priority are those of the old run, which stays as it ended; ``timeout_seconds`` is
     its own. Raises InvalidTransition while the run is open.
     """
+    inputs.check_words("replay()", by=by, reason=reason)
+    options.boolean("replay()", "from_start", from_start)
     found = session.load_runs([run_id])
     if not found:
         raise RunNotFound(run_id)
@@ -205,6 +214,16 @@ def _locked(session: Session, run_id: UUID) -> LockedRun:
     if run_id not in found:
         raise RunNotFound(run_id)
     return found[run_id]
+
+
+def _check_known(session: Session, name: str) -> None:
+    """Raise WorkflowNotFound for a name that neither code nor a row has; a pause outlives code."""
+    try:
+        registry.find(name)
+    except WorkflowNotFound:  # a worker of other code may have left its row
+        # Compared here: not every text can be sent to a database.
+        if name not in {row[0] for row in session.run(sql_workers.known_workflows)}:
+            raise
 
 
 def _log(what: str, run_ids: Sequence[UUID], by: str) -> None:

@@ -6,7 +6,7 @@ import json
 from uuid import UUID
 
 from cloaca_django.core.drawing import Node, Picture, of_definition
-from cloaca_django.engine.submission import run_id_of
+from cloaca_django.engine import inputs
 from cloaca_django.errors import RunNotFound, VersionNotFound
 from cloaca_django.models import PipelineExecution, TaskExecution, WorkflowDefinition
 
@@ -27,7 +27,7 @@ def of_version(alias: str, name: str, version: str) -> Picture:
 def of_run(alias: str, run: UUID | str) -> Picture:
     """Return a run's graph with the state of each task. Raises InvalidIdentifier, RunNotFound."""
     runs = PipelineExecution.objects.using(alias).with_shown_status()
-    row = runs.filter(pk=run_id_of(run)).first()
+    row = runs.filter(pk=inputs.run_id(run)).first()
     if row is None:
         raise RunNotFound(run)
     tasks = TaskExecution.objects.using(alias).filter(run=row).in_graph_order()

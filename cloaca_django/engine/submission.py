@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
 from cloaca_django import ids
-from cloaca_django.conf import QUEUE_NAME, settings
+from cloaca_django.conf import settings
 from cloaca_django.core import progress
 from cloaca_django.core.context import Context, decode, decode_writes, encode
 from cloaca_django.core.params import validate
@@ -22,7 +21,7 @@ from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import LOOK, Session
 from cloaca_django.dialect.rows import NewRun, NewTask
 from cloaca_django.engine.claiming import Assignment, Claimer
-from cloaca_django.errors import IdempotencyConflict, InvalidIdentifier, InvalidOption
+from cloaca_django.errors import IdempotencyConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,69 +66,6 @@ class Submitted:
     states: list[RunState]
     assignments: list[Assignment]
     leaves_ready: bool
-
-
-def run_id_of(value: object) -> UUID:
-    """Return a run's id from a UUID or its text. Raises InvalidIdentifier, TypeError."""
-    if isinstance(value, UUID):
-        return value
-    if not isinstance(value, str):
-        raise TypeError(f"a run id is a UUID or a str, not {type(value).__name__}")
-    try:
-        # UUID() itself forgives braces and blanks around the digits.
-        found = UUID(value) if len(value) in {32, 36} else None
-    except ValueError:
-        found = None
-    if found is None:
-        raise InvalidIdentifier("run id", value)
-    return found
-
-
-def check_options(facts: Mapping[str, Any]) -> None:
-    """Check what a caller says about a run. Raises InvalidOption, TypeError."""
-    if facts.get("start_at") is not None:
-        _check_start(facts["start_at"])
-    _check_priority(facts.get("priority", 0))
-    queue = facts.get("queue", "default")
-    if not isinstance(queue, str):
-        raise TypeError(f"queue must be a str, not {type(queue).__name__}")
-    if not QUEUE_NAME.fullmatch(queue):
-        raise _refused("queue", queue, "1 to 64 letters, digits, '.', '_' and '-'")
-    for name, limit in (("idempotency_key", 255), ("created_by", 255), ("reason", 10_000)):
-        _check_text(name, facts.get(name), limit)
-
-
-def _check_start(value: object) -> None:
-    if not isinstance(value, datetime):
-        raise TypeError(f"start_at must be a datetime, not {type(value).__name__}")
-    if value.utcoffset() is None:
-        raise _refused("start_at", value, "an aware datetime, such as timezone.now()")
-
-
-def _check_priority(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"priority must be an int, not {type(value).__name__}")
-    if not -32768 <= value <= 32767:
-        raise _refused("priority", value, "an integer from -32768 to 32767")
-
-
-def _check_text(name: str, value: object, limit: int) -> None:
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    is_key = name == "idempotency_key"
-    if len(value) > limit or "\x00" in value or (is_key and not value):
-        start = "1" if is_key else "at most"
-        raise _refused(name, value, f"{start}{' to' if is_key else ''} {limit} characters, no NUL")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _refused(name, value, "text without lone surrogates") from None
-
-
-def _refused(name: str, value: object, rule: str) -> InvalidOption:
-    return InvalidOption("enqueue()", name, value, rule=f"must be {rule}")
 
 
 def prepare(

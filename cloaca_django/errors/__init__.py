@@ -5,7 +5,8 @@
     │   ├── InvalidDatabaseURL
     │   ├── InvalidSchemaName
     │   ├── InvalidCronExpression, InvalidTimezone, InvalidTimestamp
-    │   ├── InvalidIdentifier, InvalidPage
+    │   ├── InvalidIdentifier ── InvalidIdentifierType (TypeError)
+    │   ├── InvalidPage
     │   ├── InvalidConfig ── InvalidConfigType (TypeError), ConfigOutOfRange (OverflowError)
     │   ├── InvalidContext
     │   │   ├── InvalidContextType (TypeError), ContextTooLarge
@@ -90,6 +91,7 @@ from cloaca_django.errors.inputs import (
     InvalidCronExpression,
     InvalidDatabaseURL,
     InvalidIdentifier,
+    InvalidIdentifierType,
     InvalidPage,
     InvalidParams,
     InvalidSchemaName,
@@ -146,6 +148,7 @@ __all__ = [
     "InvalidDatabaseURL",
     "InvalidDefinition",
     "InvalidIdentifier",
+    "InvalidIdentifierType",
     "InvalidInput",
     "InvalidName",
     "InvalidNameType",

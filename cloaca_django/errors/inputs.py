@@ -62,6 +62,10 @@ class InvalidIdentifier(InvalidInput):
         )
 
 
+class InvalidIdentifierType(InvalidIdentifier, TypeError):
+    """An id that is neither a UUID nor text."""
+
+
 class InvalidPage(InvalidInput):
     """A limit or an offset out of range."""
 
@@ -151,7 +155,7 @@ class WorkflowNotFound(InvalidInput):
 
     def __init__(self, workflow: object, known: Iterable[str] = ()) -> None:
         known = sorted(known)
-        is_name = isinstance(workflow, str) and workflow.isprintable() and len(workflow) <= 80
+        is_name = isinstance(workflow, str) and workflow.isprintable() and 0 < len(workflow) <= 80
         hint = nearest(workflow, known) if isinstance(workflow, str) else ""
         super().__init__(
             f"Workflow not found in registry: {workflow if is_name else shown(workflow)}; import "

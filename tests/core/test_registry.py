@@ -11,7 +11,12 @@ from cloaca_django.core import registry
 from cloaca_django.core.builder import WorkflowBuilder
 from cloaca_django.core.decorator import task
 from cloaca_django.core.workflow import Workflow
-from cloaca_django.errors import ConstructorFailed, DuplicateWorkflow, WorkflowNotFound
+from cloaca_django.errors import (
+    ConstructorFailed,
+    DuplicateWorkflow,
+    InvalidNameType,
+    WorkflowNotFound,
+)
 
 
 def build(name: str) -> Workflow:
@@ -28,12 +33,19 @@ def test_an_unknown_workflow_lists_close_matches() -> None:
     assert "Registered: daily_report; did you mean 'daily_report'?" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["nope", "", None, 1, "x" * 1000, "\x1b[0m", "a\nb"])
+@pytest.mark.parametrize("name", ["nope", "", "x" * 1000, "\x1b[0m", "a\nb", "\ud800"])
 def test_whatever_is_not_registered_is_not_found(name: Any) -> None:
     with pytest.raises(ValueError, match="Workflow not found in registry: ") as caught:
         registry.find(name)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("name", [None, 1, b"w", ["w"]])
+def test_a_name_is_text(name: Any) -> None:
+    with pytest.raises(InvalidNameType, match="workflow_name must be a str") as caught:
+        registry.find(name)
+    assert isinstance(caught.value, TypeError)
 
 
 def test_a_constructor_registers_under_the_name_given() -> None:

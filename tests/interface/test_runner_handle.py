@@ -117,13 +117,21 @@ def test_a_deferred_task_ends_when_its_run_is_cancelled(runner):
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "error"), [(0, "ValueError"), (-5, "ValueError"), (True, "TypeError"),
-                                (1.5, "TypeError"), ("50", "TypeError"), (None, "TypeError")],
-)  # fmt: skip
+    ("milliseconds", "error"),
+    [
+        (0, "OptionOutOfRange"),
+        (-5, "OptionOutOfRange"),
+        (10**30, "OptionOutOfRange"),
+        (True, "InvalidOptionType"),
+        (1.5, "InvalidOptionType"),
+        ("50", "InvalidOptionType"),
+        (None, "InvalidOptionType"),
+    ],
+)
 def test_the_interval_of_a_deferral_is_checked(runner, milliseconds, error):
     workflows.single("w", lambda context, handle: handle.defer_until(bool, milliseconds), **ONCE)
     message = run(runner).error_message
-    assert f"{error}: poll_interval_ms must be" in message
+    assert f"{error}: defer_until(): poll_interval_ms must be an integer 1-86400000" in message
 
 
 def test_a_handle_is_no_use_after_its_task(runner):

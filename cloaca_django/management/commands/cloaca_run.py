@@ -15,7 +15,7 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin, RunStatus
 from cloaca_django.core.wording import span
-from cloaca_django.engine import overview, submission
+from cloaca_django.engine import inputs, overview
 from cloaca_django.errors import CloacaError, RunNotFound
 from cloaca_django.handles import RunHandle
 from cloaca_django.management import command
@@ -151,7 +151,7 @@ def _checked_inputs(options: dict[str, Any]) -> Context:
         raise command.refused("--timeout must be above 0")
     try:
         registry.find(options["workflow"])
-        submission.check_options(_facts(options))
+        inputs.run_options("cloaca_run", _facts(options))
         return _context(options["context"], options["context_file"])
     except (CloacaError, TypeError) as error:
         raise command.refused(error) from error
@@ -176,7 +176,7 @@ def _submitted(runner: DefaultRunner, context: Context, options: dict[str, Any])
     try:
         # Not enqueue(): who asks is not for callers to say.
         facts = runner._options(origin=Origin.COMMAND, created_by=_user(), **_facts(options))
-        return runner._enqueued([(options["workflow"], context, facts)])[0]
+        return runner._enqueued(options["workflow"], [context], facts)[0]
     except CloacaError as error:
         raise command.refused(error) from error
 
