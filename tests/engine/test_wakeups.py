@@ -44,6 +44,8 @@ def real(transactional_db, monkeypatch):
 @pytest.fixture
 def bells(real):
     wake, hint = Bell(), Bell()
+    # As a worker's does: the last connection that closes takes the WAL file with it.
+    connection.ensure_connection()
     watcher = open_watcher("default", wake=wake, hint=hint)
     if connection.vendor != "sqlite":  # a listener begins by saying so
         assert wake.heard()
