@@ -33,6 +33,7 @@ from cloaca_django.core.rules import (
     task_skipped,
     task_success,
 )
+from cloaca_django.core.scheduling import schedule
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.errors import CloacaError
 
@@ -74,6 +75,7 @@ __all__ = [
     "context_value",
     "none_of",
     "register_workflow_constructor",
+    "schedule",
     "task",
     "task_failed",
     "task_skipped",

@@ -7,18 +7,16 @@ A property's docstring is the setting's documentation. Lengths of time end in th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings as site
 
+from cloaca_django.core.options import QUEUE_NAME
 from cloaca_django.errors import InvalidConfig
 
 DAY = 86_400
 MIB = 1024 * 1024
-
-QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class Settings:
@@ -107,6 +105,18 @@ class Settings:
     def SHUTDOWN_TIMEOUT_SECONDS(self) -> float:
         """How long a stopping worker lets its tasks finish before it hands them back."""
         return _number("SHUTDOWN_TIMEOUT_SECONDS", 30, low=0, high=DAY)
+
+    # Schedules
+
+    @property
+    def CRON_POLL_INTERVAL_SECONDS(self) -> float:
+        """How often a worker looks for schedules whose change nobody announced."""
+        return _number("CRON_POLL_INTERVAL_SECONDS", 30, low=0.05, high=3600)
+
+    @property
+    def CRON_MAX_CATCHUP_EXECUTIONS(self) -> int:
+        """How many missed times a schedule with catch-up ``all`` makes up for. 0: none."""
+        return _whole("CRON_MAX_CATCHUP_EXECUTIONS", 100, low=0, high=1000)
 
     # What is kept
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Case, Count, Exists, F, Min, OuterRef, Value, When
+from django.db.models import Case, Count, Exists, F, Min, OuterRef, Subquery, Value, When
 
 from cloaca_django.core.states import RunStatus, TaskStatus, WorkerKind, WorkerState
 
 if TYPE_CHECKING:
     from cloaca_django.models import (
+        CronExecution,
+        CronSchedule,
         PipelineExecution,
         TaskExecution,
         Worker,
@@ -102,6 +104,53 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
             lease_until__gt=now,
             kind__in=[WorkerKind.WORKER, WorkerKind.RUNNER],
         )
+
+
+class ScheduleQuerySet(models.QuerySet["CronSchedule"]):
+    """The questions asked about schedules."""
+
+    def enabled(self) -> Self:
+        """Return schedules that nobody disabled."""
+        return self.filter(enabled=True)
+
+    def parked(self) -> Self:
+        """Return schedules that should fire and cannot be planned."""
+        return self.filter(enabled=True, parked_at__isnull=False)
+
+    def due(self, moment: datetime) -> Self:
+        """Return schedules that have a time to fire at or before a moment, most overdue first."""
+        waiting = self.filter(enabled=True, parked_at__isnull=True, next_run_at__lte=moment)
+        return waiting.order_by("next_run_at")
+
+    def by_workflow(self) -> Self:
+        """Return schedules by workflow, those of one workflow as they were created."""
+        return self.order_by("workflow_name", "created_at", "id")
+
+    def with_last_result(self) -> Self:
+        """Add ``last_run_id`` and ``last_result``: the newest run of a schedule and its status."""
+        model: Any = self.model._meta.get_field("runs").related_model
+        runs = RunQuerySet(model).filter(schedule=OuterRef("pk")).newest_first()
+        newest: models.QuerySet[Any] = runs.with_shown_status()
+        return self.annotate(
+            last_run_id=Subquery(newest.values("pk")[:1]),
+            last_result=Subquery(newest.values("shown_status")[:1]),
+        )
+
+
+class FireQuerySet(models.QuerySet["CronExecution"]):
+    """The questions asked about what schedules fired."""
+
+    def newest_first(self) -> Self:
+        """Return fires by the time they were scheduled for."""
+        return self.order_by("-scheduled_time")
+
+    def started(self) -> Self:
+        """Return fires that started a run, be it deleted since."""
+        return self.filter(reason="")
+
+    def claimed_since(self, moment: datetime) -> Self:
+        """Return fires by when they really happened."""
+        return self.filter(claimed_at__gte=moment)
 
 
 class WorkflowControlQuerySet(models.QuerySet["WorkflowControl"]):

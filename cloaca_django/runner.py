@@ -18,6 +18,8 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from cloaca_django import databases
+from cloaca_django.calls.operator import OperatorCalls
+from cloaca_django.calls.schedules import ScheduleCalls
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.config import DefaultRunnerConfig, settled
@@ -30,11 +32,11 @@ from cloaca_django.engine import (
     inputs,
     nesting,
     notices,
-    operations,
     results,
     sharing,
     submission,
 )
+from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.messages import Ask, Moved
 from cloaca_django.engine.submission import Options, Submission, Submitted
 from cloaca_django.engine.worker import Worker, WorkerOptions
@@ -44,7 +46,7 @@ from cloaca_django.handles import RunHandle
 _USE_ENQUEUE = "use enqueue(), which writes the run in your transaction and returns a handle"
 
 
-class DefaultRunner:
+class DefaultRunner(OperatorCalls, ScheduleCalls):
     """A runner of workflows on one database. Safe to share between threads.
 
     With a URL it is a whole engine: it creates its tables, runs tasks and takes back those of
@@ -224,46 +226,6 @@ class DefaultRunner:
         with self._reading() as session:
             return results.read_result(session, inputs.run_id(run_id))
 
-    def cancel(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
-        """End a run as Cancelled. Raises RunNotFound, InvalidTransition."""
-        with self._operating() as session:
-            ended = operations.cancel(session, inputs.run_id(run_id), by=by, reason=reason)
-        self._tell([run.id for run in ended])
-
-    def pause(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
-        """Start no further task of a run. Raises RunNotFound, InvalidTransition."""
-        with self._operating() as session:
-            operations.pause(session, inputs.run_id(run_id), by=by, reason=reason)
-
-    def resume(self, run_id: UUID | str, *, by: str = "") -> None:
-        """Let a paused run go on. Raises RunNotFound, InvalidTransition."""
-        with self._operating() as session:
-            operations.resume(session, inputs.run_id(run_id), by=by)
-        self._wake()
-
-    def replay(self, run_id: UUID | str, *, from_start: bool = False) -> RunHandle:
-        """Repeat an ended run from where it failed, as a new run; returns its handle."""
-        with self._operating() as session:
-            again = operations.replay(
-                session,
-                inputs.run_id(run_id),
-                from_start=from_start,
-                timeout_seconds=self._options().timeout_seconds,
-            )
-        self._wake()
-        return RunHandle(again, self)
-
-    def pause_workflow(self, workflow_name: str, *, by: str = "", reason: str = "") -> None:
-        """Start no task of a workflow's runs until it is resumed; runs are accepted meanwhile."""
-        with self._operating() as session:
-            operations.pause_workflow(session, workflow_name, by=by, reason=reason)
-
-    def resume_workflow(self, workflow_name: str, *, by: str = "") -> None:
-        """Let a workflow's runs go on."""
-        with self._operating() as session:
-            operations.resume_workflow(session, workflow_name, by=by)
-        self._wake()
-
     # -- end
 
     def shutdown(self, *, grace: float | None = None) -> None:
@@ -297,8 +259,13 @@ class DefaultRunner:
                 "origin": Origin.TASK, "parent_id": parent.run_id,
                 "parent_task_id": parent.task_id,
             }  # fmt: skip
-        limit = self._setting("pipeline_timeout_seconds", settings.PIPELINE_TIMEOUT_SECONDS)
-        return Options(timeout_seconds=limit, **facts)
+        return Options(timeout_seconds=self._run_limit(), **facts)
+
+    def _run_limit(self) -> float | None:
+        limit: float | None = self._setting(
+            "pipeline_timeout_seconds", settings.PIPELINE_TIMEOUT_SECONDS
+        )
+        return limit
 
     def _asked(
         self,
@@ -413,6 +380,21 @@ class DefaultRunner:
             ),
             recovers=config.enable_recovery and not self._is_site,
             claims_only_own=self._is_site,
+            firing=self._firing_options(),
+        )
+
+    def _firing_options(self) -> FiringOptions | None:
+        # The site's schedules are the business of cloaca_worker.
+        if self._is_site or not self._config.enable_cron_scheduling:
+            return None
+        return FiringOptions(
+            poll_seconds=self._setting(
+                "cron_poll_interval_seconds", settings.CRON_POLL_INTERVAL_SECONDS
+            ),
+            max_catchup=self._setting(
+                "cron_max_catchup_executions", settings.CRON_MAX_CATCHUP_EXECUTIONS
+            ),
+            run_timeout_seconds=self._run_limit(),
         )
 
     @contextmanager
@@ -437,6 +419,15 @@ class DefaultRunner:
         connection = connections[self.alias]
         if self._database.is_ours and not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
+
+    def _has_cron(self) -> bool:
+        return self._config.enable_cron_scheduling
+
+    def _look_at_schedules(self) -> None:
+        # Without LISTEN nobody else tells this process.
+        lease = self._lease
+        if lease is not None:
+            transaction.on_commit(lease.worker.hint, using=self.alias)
 
     def _wake(self) -> None:
         lease = self._lease

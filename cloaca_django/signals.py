@@ -14,3 +14,5 @@ run_finished = Signal()
 task_completed = Signal()
 # run_id: UUID, task: str, attempt: int, error: str, will_retry: bool
 task_failed = Signal()
+# schedule_id: UUID, error: str; the sender is the schedule's id as text
+schedule_parked = Signal()

@@ -12,6 +12,7 @@ from cloaca_django.core import graph, options, registry
 from cloaca_django.core.decorator import Draft, Reference, TaskScope
 from cloaca_django.core.namespace import DEFAULT_PACKAGE, DEFAULT_TENANT, WorkflowContext
 from cloaca_django.core.params import read_params
+from cloaca_django.core.schedule_facts import declared
 from cloaca_django.core.task import Task
 from cloaca_django.core.workflow import Workflow, check_graph, version_of
 from cloaca_django.errors import (
@@ -72,6 +73,19 @@ class WorkflowBuilder:
         options.text(self._owner, "tag", key)
         self._tags[key] = options.text(self._owner, f"tag {key!r}", value)
 
+    def schedule(
+        self, cron_expression: str, *, timezone: str = "UTC", name: str | None = None, **facts: Any
+    ) -> None:
+        """Declare a schedule of this workflow, known by ``name`` or by the workflow's name.
+
+        ``facts`` as for ``DefaultRunner.register_cron_workflow``. ``cloaca_schedules sync`` and
+        starting workers write it to the database. Raises InvalidCronExpression, InvalidTimezone,
+        InvalidOption.
+        """
+        self._check_open()
+        given = {"cron_expression": cron_expression, "timezone": timezone, "name": name, **facts}
+        self._scope.declare(declared(self._name, given))
+
     def add_task(self, task: Reference) -> None:
         """Take in a task declared under this name, given by its id or as its function."""
         self._check_open()
@@ -100,6 +114,7 @@ class WorkflowBuilder:
             tags=MappingProxyType(dict(self._tags)),
             max_running=self._max_running,
             params=self._scope.params,
+            schedules=self._scope.schedules,
         )
         # Inside of its block a builder goes on: the block's end builds again.
         self._is_closed |= self._opened is None

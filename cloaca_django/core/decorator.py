@@ -14,6 +14,7 @@ from cloaca_django.core.conditions import condition_from
 from cloaca_django.core.namespace import WorkflowContext
 from cloaca_django.core.retry import MAX_ATTEMPTS, WEEK, RetryPolicy, backoff_from
 from cloaca_django.core.rules import RawRule, Rule, parse
+from cloaca_django.core.schedule_facts import Declared, extended
 from cloaca_django.core.task import Body, Policy, Task
 from cloaca_django.errors import (
     ConflictingOptions,
@@ -60,6 +61,7 @@ class TaskScope:
         self.namespace = namespace
         self.drafts: dict[str, Draft] = {}
         self.params: Any = None
+        self.schedules: tuple[Declared, ...] = ()
 
     def add(self, draft: Draft) -> None:
         """Take a draft in; another one of its name is refused."""
@@ -68,6 +70,10 @@ class TaskScope:
             places = (self.drafts[name].task.place, draft.task.place)
             raise DuplicateTask(self.workflow, name, places)
         self.drafts[name] = draft
+
+    def declare(self, declared: Declared) -> None:
+        """Take a schedule in; another one of its name is refused."""
+        self.schedules = extended(self.workflow, self.schedules, declared)
 
     def ids_of(self, function: Body) -> list[str]:
         """Return the ids that ``function`` was declared under here."""

@@ -18,6 +18,8 @@ from cloaca_django.errors import (
 
 MAX_NAME_LENGTH = 255
 
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
 _TASK_NAME = re.compile(r"\w[\w.-]*")
 _SCOPE_NAME = re.compile(r"\w(?:[\w .-]|:(?!:))*(?<! )")
 
@@ -95,6 +97,21 @@ def text(owner: str, option: str, value: Any, *, low: int = 0, high: int | None 
     if "\x00" in value or (not value.isascii() and _has_surrogate(value)):
         raise InvalidOption(owner, option, value, rule="must not contain NUL or surrogates")
     return value
+
+
+def queue_name(owner: str, option: str, value: Any) -> str:
+    """Return ``value`` if a queue may be called that."""
+    rule = "must be 1 to 64 letters, digits, '.', '_' and '-'"
+    if not isinstance(value, str):
+        raise InvalidOptionType(owner, option, value, rule=rule)
+    if not QUEUE_NAME.fullmatch(value):
+        raise InvalidOption(owner, option, value, rule=rule)
+    return value
+
+
+def priority(owner: str, option: str, value: Any) -> int:
+    """Return ``value`` if it is a priority: higher runs first."""
+    return integer(owner, option, value, low=-32_768, high=32_767)
 
 
 def _has_surrogate(value: str) -> bool:

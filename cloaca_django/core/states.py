@@ -92,6 +92,21 @@ class WorkerKind(TextChoices):
     EMBEDDED = "embedded"  # the site's runner: it drives its own runs and nobody else's
 
 
+class CatchupPolicy(TextChoices):
+    """What becomes of a schedule's times that passed while nobody could fire them."""
+
+    ALL = "all"  # the newest ones up to a cap, oldest first
+    LATEST = "latest"  # one run for the newest
+    SKIP = "skip"  # none
+
+
+class OverlapPolicy(TextChoices):
+    """What a schedule does when the run of an earlier time is still open."""
+
+    START = "start"
+    SKIP = "skip"
+
+
 class Origin(TextChoices):
     """Who asked for a run."""
 

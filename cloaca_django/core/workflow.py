@@ -11,6 +11,7 @@ from cloaca_django.core import graph
 from cloaca_django.core.fingerprint import Part, fingerprint
 from cloaca_django.core.namespace import WorkflowContext
 from cloaca_django.core.params import Params
+from cloaca_django.core.schedule_facts import Declared
 from cloaca_django.core.task import Policy, Task
 from cloaca_django.core.values import text_of
 from cloaca_django.errors import (
@@ -27,6 +28,7 @@ class Workflow:
     """A named graph of tasks. ``tasks`` is in topological order, ties as declared.
 
     ``max_running`` None: any number of its runs at once. ``params`` None: any context will do.
+    ``schedules`` are those that code declares; they are no part of its version.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Workflow:
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     max_running: int | None = None
     params: Params | None = None
+    schedules: tuple[Declared, ...] = ()
     _by_name: dict[str, Task] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -147,6 +147,26 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class DueSchedule:
+    """A schedule under lock whose ``next_run_at`` has come; ``now`` is the database's clock."""
+
+    id: UUID
+    workflow_name: str
+    cron_expression: str
+    timezone: str
+    catchup_policy: str
+    overlap_policy: str
+    deadline_seconds: int | None
+    context: str
+    queue: str
+    priority: int
+    end_date: datetime | None
+    next_run_at: datetime
+    now: datetime
+    has_open_run: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Orphan:
     """A running task whose worker is gone, or that its worker does not run."""
 

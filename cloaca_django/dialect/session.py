@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from cloaca_django.core.progress import RunRow
-from cloaca_django.dialect import rows, sql, sql_workers
+from cloaca_django.dialect import rows, sql, sql_schedules, sql_workers
 
 Row = tuple[Any, ...]
 Builder = Callable[..., str]
@@ -33,6 +33,7 @@ RUN_VALUES = _values_of(rows.NewRun)
 TASK_VALUES = _values_of(rows.NewTask)
 _RUN_MOVE = _values_of(rows.RunMove)
 _ATTEMPT = _values_of(rows.Attempt)
+_DUE = tuple(field.name for field in fields(rows.DueSchedule))
 
 
 def in_order(claims: Iterable[rows.Claim]) -> list[rows.Claim]:
@@ -271,7 +272,29 @@ class Session:
     def announce(self, schema: str) -> None:
         """Tell idle workers elsewhere, at commit, that there is something to claim."""
 
+    # -- schedules
+
+    def due_schedules(self, names: Iterable[tuple[str]], *, room: int) -> list[rows.DueSchedule]:
+        """Lock up to ``room`` due schedules of the named workflows, most overdue first."""
+        found = self.run(sql_schedules.due_schedules, names, room=room)
+        return [self._due(row) for row in found]
+
+    def _due(self, row: Row) -> rows.DueSchedule:
+        facts: dict[str, Any] = dict(zip(_DUE, row, strict=True))
+        moments = ("end_date", "next_run_at", "now")
+        facts |= {name: self.aware(facts[name]) for name in moments}
+        facts |= {"id": self.uuid(facts["id"]), "has_open_run": bool(facts["has_open_run"])}
+        return rows.DueSchedule(**facts)
+
+    def insert_fires(self, fires: Iterable[tuple[Any, ...]]) -> set[UUID]:
+        """Insert fires whose time is free; returns the ids of those inserted."""
+        return set(self.ids(sql_schedules.insert_fires, fires))
+
     # -- what else a session may ask
+
+    def aware(self, value: Any) -> Any:
+        """Return a stored moment as an aware one; None stays None."""
+        return value
 
     def ids(self, builder: Builder, batch: Any = None, /, **params: Any) -> list[UUID]:
         """Run a statement that returns one column of UUIDs."""

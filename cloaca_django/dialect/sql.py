@@ -51,6 +51,7 @@ class Fragments(Protocol):
     lock_or_skip: str
     share_or_skip: str
     task_lock_or_skip: str
+    lock_schedule_or_skip: str
 
     def later(self, seconds: str) -> str: ...
     def later_than(self, moment: str, seconds: str) -> str: ...

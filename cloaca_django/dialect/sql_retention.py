@@ -48,9 +48,18 @@ def delete_tasks(d: Fragments) -> str:
     return f"DELETE FROM cloaca_task WHERE run_id IN {_chosen(d)} RETURNING id"
 
 
-def forget_fires(d: Fragments) -> str:
-    """Keep the fires that started some runs, without the runs."""
-    return f"UPDATE cloaca_fire SET run_id = NULL WHERE run_id IN {_chosen(d)}"
+def delete_fires(d: Fragments) -> str:
+    """Delete the fires that started some runs."""
+    return f"DELETE FROM cloaca_fire WHERE run_id IN {_chosen(d)}"
+
+
+def delete_passed_over(d: Fragments) -> str:
+    """Delete old fires that started no run: their schedule passed them over."""
+    return f"""
+        DELETE FROM cloaca_fire WHERE id IN (
+            SELECT f.id FROM cloaca_fire f WHERE f.claimed_at < {d.later(f"-%(age)s{d.float}")}
+              AND f.run_id IS NULL ORDER BY f.claimed_at LIMIT %(room)s {d.lock_or_skip})
+        RETURNING id"""
 
 
 def forget_parents(d: Fragments) -> str:

@@ -30,7 +30,7 @@ class SqliteFragments:
     clock = f"strftime({_FORMAT}, coalesce(%(now)s, 'now'))"
     uuid = ""
     float = ""
-    lock = lock_or_skip = share_or_skip = task_lock_or_skip = ""
+    lock = lock_or_skip = share_or_skip = task_lock_or_skip = lock_schedule_or_skip = ""
 
     def later(self, seconds: str) -> str:
         return f"strftime({_FORMAT}, coalesce(%(now)s, 'now'), ({seconds}) || ' seconds')"
@@ -131,7 +131,8 @@ class SqliteSession(Session):
     def moment(self, value: datetime | None) -> str | None:
         if value is None:
             return None
-        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+        # As Django writes it: no fraction where there is none.
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
 
     def run(self, builder: Any, batch: Any = None, /, **params: Any) -> list[Row]:
         for name, value in params.items():
@@ -179,7 +180,7 @@ class SqliteSession(Session):
         return self.transport.execute(choose_statement(len(lanes)), params)
 
     def times(self, row: Row) -> rows.RunTimes:
-        return rows.RunTimes(_aware(row[0]), *(value and _aware(value) for value in row[1:]))
+        return rows.RunTimes(*map(self.aware, row))
 
     def has_changed(self) -> bool:
         version = self.transport.execute("PRAGMA data_version", {})[0][0]
@@ -188,14 +189,13 @@ class SqliteSession(Session):
         return bool(changed)
 
     def clock(self) -> datetime:
-        text = self.run(sql.read_clock)[0][0]
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        now: datetime = self.aware(self.run(sql.read_clock)[0][0])
+        return now
 
-
-def _aware(value: str | datetime) -> datetime:
-    # Django's connections parse declared moments; ours read the text.
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return found.replace(tzinfo=UTC)
+    def aware(self, value: Any) -> Any:
+        # Django's connections parse declared moments; ours read the text.
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        return found and found.replace(tzinfo=UTC)
 
 
 @cache

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from cloaca_django.conf import QUEUE_NAME
 from cloaca_django.core import options
 from cloaca_django.core.context import Context
 from cloaca_django.errors import (
@@ -21,17 +20,21 @@ from cloaca_django.errors import (
     InvalidIdentifierType,
     InvalidOption,
     InvalidOptionType,
+    InvalidPage,
+    InvalidPageType,
     UnknownOption,
 )
 
 MAX_REASON = 10_000
 # The columns of who submitted, paused or cancelled.
 MAX_AUTHOR = 255
+MAX_LIMIT = 1_000
+MAX_OFFSET = 1_000_000_000
 # As long as a run may take: see conf.PIPELINE_TIMEOUT_SECONDS.
 YEAR = 365 * 86_400
 
 # UUID() itself forgives braces, blanks, underscores and the digits of every alphabet.
-_RUN_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 # A deadline is up to a year after the start, and no database goes on after the year 9999 as
 # Python's datetime does not.
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,13 +43,19 @@ _LATEST = datetime(9998, 1, 1, tzinfo=UTC)
 
 def run_id(value: object) -> UUID:
     """Return a run's id from a UUID or its text. Raises InvalidIdentifier."""
-    if isinstance(value, UUID):
-        return value
-    if not isinstance(value, str):
-        raise InvalidIdentifierType("run", value)
-    if not _RUN_ID.fullmatch(value):
-        raise InvalidIdentifier("run", value)
-    return UUID(value)
+    return _id("run", value)
+
+
+def schedule_id(value: object) -> UUID:
+    """Return a schedule's id from a UUID or its text. Raises InvalidIdentifier."""
+    return _id("schedule", value)
+
+
+def page(limit: object, offset: object, *, default: int | None = None) -> slice:
+    """Return which part of a list is asked for; ``limit`` None: ``default``. Raises InvalidPage."""
+    start = 0 if offset is None else _page_number("offset", offset, high=MAX_OFFSET)
+    room = default if limit is None else _page_number("limit", limit, high=MAX_LIMIT)
+    return slice(start, None if room is None else start + room)
 
 
 def run_options(owner: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +96,25 @@ def contexts(value: object) -> Iterable[Any]:
     return value
 
 
+def _id(kind: str, value: object) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if not isinstance(value, str):
+        raise InvalidIdentifierType(kind, value)
+    if not _UUID.fullmatch(value):
+        raise InvalidIdentifier(kind, value)
+    return UUID(value)
+
+
+def _page_number(name: str, value: object, *, high: int) -> int:
+    rule = f"must be an integer 0-{high}, or None"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidPageType(name, value, rule)
+    if not 0 <= value <= high:
+        raise InvalidPage(name, value, rule)
+    return value
+
+
 def _run_option(owner: str, name: str, value: object) -> Any:
     check = _CHECKS.get(name)
     if check is None:
@@ -105,19 +133,6 @@ def _start(owner: str, name: str, value: object) -> datetime | None:
     return value
 
 
-def _priority(owner: str, name: str, value: object) -> int:
-    return options.integer(owner, name, value, low=-32_768, high=32_767)
-
-
-def _queue(owner: str, name: str, value: object) -> str:
-    rule = "must be 1 to 64 letters, digits, '.', '_' and '-'"
-    if not isinstance(value, str):
-        raise InvalidOptionType(owner, name, value, rule=rule)
-    if not QUEUE_NAME.fullmatch(value):
-        raise InvalidOption(owner, name, value, rule=rule)
-    return value
-
-
 def _key(owner: str, name: str, value: object) -> str | None:
     return None if value is None else options.text(owner, name, value, low=1, high=255)
 
@@ -132,8 +147,8 @@ def _reason(owner: str, name: str, value: object) -> str:
 
 _CHECKS: Mapping[str, Callable[[str, str, object], Any]] = {
     "start_at": _start,
-    "priority": _priority,
-    "queue": _queue,
+    "priority": options.priority,
+    "queue": options.queue_name,
     "idempotency_key": _key,
     "created_by": _author,
     "reason": _reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from uuid import UUID
 
 from django.db import connections
@@ -15,12 +15,14 @@ from cloaca_django import signals
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect.rows import EndedRun
 from cloaca_django.engine.execution import Job, tidy_connections
+from cloaca_django.engine.firing import Fired
 from cloaca_django.engine.messages import Effects
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.submission import Submitted
 
 run_log = logging.getLogger("cloaca_django.run")
 task_log = logging.getLogger("cloaca_django.task")
+schedule_log = logging.getLogger("cloaca_django.schedule")
 
 
 def publish(effects: Effects) -> None:
@@ -32,6 +34,26 @@ def publish(effects: Effects) -> None:
     publish_ended((*effects.ended, *effects.settled.ended))
     if effects.submitted:
         publish_submitted(effects.submitted)
+
+
+def publish_fired(fired: Fired) -> None:
+    """Log what schedules could not do, and signal the ones that were parked."""
+    for schedule_id, count in fired.passed_over.items():
+        schedule_log.warning(
+            "schedule passed over %d of its times", count,
+            extra={"schedule_id": str(schedule_id), "count": count},
+        )  # fmt: skip
+    publish_parked(fired.parked)
+
+
+def publish_parked(parked: Mapping[UUID, str]) -> None:
+    """Log and signal schedules that are parked: they fire no more until somebody mends them."""
+    for schedule_id, error in parked.items():
+        schedule_log.error(
+            "schedule parked: %s", error,
+            extra={"schedule_id": str(schedule_id), "error": error},
+        )  # fmt: skip
+        _send(signals.schedule_parked, str(schedule_id), schedule_id=schedule_id, error=error)
 
 
 def publish_submitted(submitted: Submitted) -> None:

@@ -16,7 +16,7 @@ from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core.wording import counted
 from cloaca_django.dialect import open_session, site_session
-from cloaca_django.engine import tether
+from cloaca_django.engine import firing, tether
 from cloaca_django.engine.tether import Line, Message
 from cloaca_django.engine.worker import Worker, WorkerOptions
 from cloaca_django.models import TaskExecution
@@ -151,6 +151,8 @@ class Process:
             if tasks.owned_by(claimer.worker).exists():
                 return True
             if found.seconds_to_due is not None and found.seconds_to_due <= 0:
+                return True
+            if self.worker.options.firing and firing.is_any_due(site_session(alias)):
                 return True
             return found.has_ready and any(
                 claimer.takes(workflow, queue) and claimer.has_code(workflow, name)

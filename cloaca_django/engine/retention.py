@@ -85,7 +85,7 @@ def _delete(session: Session, run_ids: list[UUID]) -> Pruned:
     session.run(sql_retention.delete_logs, batch)
     session.run(sql_retention.delete_attempts, batch)
     tasks = len(session.run(sql_retention.delete_tasks, batch))
-    session.run(sql_retention.forget_fires, batch)
+    session.run(sql_retention.delete_fires, batch)
     session.run(sql_retention.forget_parents, batch)
     return Pruned(len(session.run(sql_retention.delete_runs, batch)), tasks)
 

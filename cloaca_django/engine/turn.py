@@ -17,9 +17,18 @@ from cloaca_django import clock
 from cloaca_django.core import registry
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect import Session, sql
-from cloaca_django.engine import claiming, operations, salvage, settlement, submission
+from cloaca_django.engine import (
+    claiming,
+    firing,
+    notices,
+    operations,
+    salvage,
+    settlement,
+    submission,
+)
 from cloaca_django.engine.claiming import Assignment
 from cloaca_django.engine.execution import timed_out, unreadable
+from cloaca_django.engine.firing import Firing
 from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
     Ask,
@@ -48,11 +57,17 @@ class Turn(Ledger):
     _session: Session | None = None
 
     def __init__(
-        self, *, connect: Callable[[], Session], schema: str = "", **holdings: Any
+        self,
+        *,
+        connect: Callable[[], Session],
+        schema: str = "",
+        schedules: Firing | None = None,
+        **holdings: Any,
     ) -> None:
         super().__init__(**holdings)
         self.connect = connect
         self.schema = schema
+        self.schedules = schedules
 
     def wait(self, limit: float) -> None:
         """Wait until something is posted or due, at most ``limit`` seconds; keep what came."""
@@ -76,6 +91,8 @@ class Turn(Ledger):
         moment = self.limits.next_at
         if not self.is_dormant():
             moment = min(moment, self.agenda.next_moment)
+        if self.schedules is not None and not self.is_draining:
+            moment = min(moment, self.schedules.next_moment)
         return max(0.0, moment - clock.monotonic())
 
     def turn(self) -> bool:
@@ -86,12 +103,10 @@ class Turn(Ledger):
             self.batch.outcomes.append(timed_out(job, limit))
         try:
             session = self._connected()
-            if self.agenda.is_hinted:
-                self.agenda.is_hinted = False
-                if session.has_changed():
-                    self.agenda.look_soon()
+            self._take_news(session)
+            fired = self._fire(session)
             if not self._is_due(session):
-                return False
+                return fired
             self._save_definitions(session)
             effects = self._transact(session, self.batch)
         except Exception as error:
@@ -106,6 +121,41 @@ class Turn(Ledger):
             self._recover(error)
         return True
 
+    def _take_news(self, session: Session) -> None:
+        """Look at once if somebody else wrote to the database."""
+        if not self.agenda.is_hinted:
+            return
+        self.agenda.is_hinted = False
+        if session.has_changed():
+            self.agenda.look_soon()
+            if self.schedules is not None:
+                self.schedules.look_soon()
+
+    def _fire(self, session: Session) -> bool:
+        """Submit what schedules have due, in a transaction of its own; say whether there was any.
+
+        Apart from the batch: a schedule that breaks its transaction must not touch an outcome.
+        """
+        if self.schedules is None or self.is_draining or not self.schedules.is_due():
+            return False
+        session.now = self.now
+        self.claimer.renew(self.room())
+        fired = self.schedules.fire(session, self.claimer)
+        if fired is None:
+            return False
+        notices.publish_fired(fired)
+        if fired.submitted:
+            self._apply_fired(session, fired.submitted)
+        return fired.submitted is not None
+
+    def _apply_fired(self, session: Session, submitted: Submitted) -> None:
+        self._publish(Effects(Settled(), submitted=submitted))
+        self._apply_submitted(submitted, [])
+        self._start_all(submitted.assignments)
+        if submitted.leaves_ready:
+            self.agenda.wake()
+            session.announce(self.schema)
+
     def _save_definitions(self, session: Session) -> None:
         """Keep the graphs and limits of workflows that were registered since the last turn."""
         known = registry.snapshot()
@@ -115,6 +165,9 @@ class Turn(Ledger):
         operations.save_definitions(session, new)
         self.saved |= new
         self.seen_registry = known
+        if new and self.schedules is not None:
+            firing.unpark(session)
+            self.schedules.look_soon()
 
     def close(self) -> None:
         """Close the connection."""

@@ -30,6 +30,7 @@ from cloaca_django.engine import (
     capture,
     completing,
     execution,
+    firing,
     notices,
     operations,
     recovery,
@@ -37,6 +38,7 @@ from cloaca_django.engine import (
 )
 from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.execution import Job
+from cloaca_django.engine.firing import Firing, FiringOptions
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
 from cloaca_django.engine.limits import Limits
 from cloaca_django.engine.memory import Memory
@@ -69,6 +71,8 @@ class WorkerOptions:
     claims_only_own: bool = False
     claims_once: bool = False
     schema: str = ""
+    # None: it fires no schedules.
+    firing: FiringOptions | None = None
 
 
 class Worker:
@@ -99,6 +103,7 @@ class Worker:
             poll_seconds=options.poll_seconds,
             claims_only_own=options.claims_only_own,
             schema=options.schema,
+            schedules=Firing(options.firing) if options.firing else None,
         )
         self._pid = os.getpid()
         self.parked = 0
@@ -123,6 +128,8 @@ class Worker:
             known = set(registry.snapshot().values())
             operations.save_definitions(session, known)
             self.turn.saved |= known
+            if self.options.firing:
+                firing.unpark(session)
         finally:
             session.close()
         capture.install()

@@ -6,7 +6,7 @@
     │   ├── InvalidSchemaName
     │   ├── InvalidCronExpression, InvalidTimezone, InvalidTimestamp
     │   ├── InvalidIdentifier ── InvalidIdentifierType (TypeError)
-    │   ├── InvalidPage
+    │   ├── InvalidPage ── InvalidPageType (TypeError)
     │   ├── InvalidConfig ── InvalidConfigType (TypeError), ConfigOutOfRange (OverflowError)
     │   ├── InvalidContext
     │   │   ├── InvalidContextType (TypeError), ContextTooLarge
@@ -21,18 +21,18 @@
     │   │   ├── InvalidBody (TypeError)
     │   │   ├── InvalidTriggerRule, UnknownOperator
     │   │   ├── NoOpenBuilder, BuilderClosed, TaskNotFound, DuplicateWorkflow
-    │   │   ├── ConstructorFailed
+    │   │   ├── ConstructorFailed, DuplicateSchedule
     │   │   └── InvalidTaskGraph ── EmptyWorkflow, DuplicateTask, UnknownDependency,
     │   │                           ForeignDependency, AmbiguousDependency,
     │   │                           CircularDependency, UnrelatedRule
     │   ├── WorkflowNotFound, VersionNotFound, ScheduleNotFound, RunNotFound
-    │   └── IdempotencyConflict
+    │   └── IdempotencyConflict, ScheduleExists
     ├── ContextKeyNotFound (KeyError)
     ├── DatabaseUnreachable (ValueError, RuntimeError)
     ├── WaitTimeout (TimeoutError, ValueError)
     ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
-        ├── RunnerClosed (ValueError), HandleConsumed (ValueError)
+        ├── RunnerClosed, HandleConsumed, CronDisabled (ValueError)
         └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
@@ -45,6 +45,7 @@ from cloaca_django.errors.definitions import (
     CircularDependency,
     ConflictingOptions,
     ConstructorFailed,
+    DuplicateSchedule,
     DuplicateTask,
     DuplicateWorkflow,
     EmptyWorkflow,
@@ -93,17 +94,20 @@ from cloaca_django.errors.inputs import (
     InvalidIdentifier,
     InvalidIdentifierType,
     InvalidPage,
+    InvalidPageType,
     InvalidParams,
     InvalidSchemaName,
     InvalidTimestamp,
     InvalidTimezone,
     MalformedContext,
+    ScheduleExists,
     ScheduleNotFound,
     UnreadableContext,
     VersionNotFound,
     WorkflowNotFound,
 )
 from cloaca_django.errors.running import (
+    CronDisabled,
     DatabaseUnreachable,
     InvalidTransition,
     NotInTenant,
@@ -132,7 +136,9 @@ __all__ = [
     "ContextKeyExists",
     "ContextKeyNotFound",
     "ContextTooLarge",
+    "CronDisabled",
     "DatabaseUnreachable",
+    "DuplicateSchedule",
     "DuplicateTask",
     "DuplicateWorkflow",
     "EmptyWorkflow",
@@ -156,6 +162,7 @@ __all__ = [
     "InvalidOption",
     "InvalidOptionType",
     "InvalidPage",
+    "InvalidPageType",
     "InvalidParams",
     "InvalidReference",
     "InvalidSchemaName",
@@ -173,6 +180,7 @@ __all__ = [
     "RunNotFinished",
     "RunNotFound",
     "RunnerClosed",
+    "ScheduleExists",
     "ScheduleNotFound",
     "TaskCancelled",
     "TaskFenced",

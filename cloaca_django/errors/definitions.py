@@ -228,6 +228,16 @@ class AmbiguousDependency(InvalidTaskGraph):
         )
 
 
+class DuplicateSchedule(InvalidDefinition):
+    """A name that two workflows declare a schedule by."""
+
+    def __init__(self, name: str, workflows: Sequence[str]) -> None:
+        super().__init__(
+            f"The schedule name {shown(name)} is declared by the workflows "
+            f"{', '.join(workflows)}; give each schedule a name of its own"
+        )
+
+
 class CircularDependency(InvalidTaskGraph):
     """Tasks that wait for each other. ``cycle`` repeats its first task at its end."""
 

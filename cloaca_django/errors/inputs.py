@@ -73,6 +73,10 @@ class InvalidPage(InvalidInput):
         super().__init__(f"Invalid {name} {shown(value)}: {rule}")
 
 
+class InvalidPageType(InvalidPage, TypeError):
+    """A limit or an offset of the wrong Python type."""
+
+
 class InvalidConfig(InvalidInput):
     """A configuration value out of its range."""
 
@@ -178,6 +182,16 @@ class ScheduleNotFound(InvalidInput):
 
     def __init__(self, schedule_id: object, doing: str = "get cron schedule") -> None:
         super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}")
+
+
+class ScheduleExists(InvalidInput):
+    """A name that another schedule has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"A schedule named {shown(name)} exists (unique constraint on the name); "
+            "update it, delete it or choose another name"
+        )
 
 
 class IdempotencyConflict(InvalidInput):

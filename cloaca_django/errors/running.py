@@ -28,6 +28,16 @@ class RunnerClosed(InvalidState, ValueError):
         super().__init__("This runner was shut down; make a new DefaultRunner")
 
 
+class CronDisabled(InvalidState, ValueError):
+    """A schedule asked of a runner that was told to have none."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Cron scheduling not enabled in this runner; make one whose configuration has"
+            " enable_cron_scheduling=True"
+        )
+
+
 class WouldDeadlock(InvalidState):
     """A wait for something that the waiting itself prevents."""
 

@@ -14,12 +14,14 @@ from django.utils import autoreload
 from cloaca_django import conf
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
+from cloaca_django.core.options import QUEUE_NAME
 from cloaca_django.core.wording import counted
-from cloaca_django.engine import supervisor, tether
+from cloaca_django.engine import declarations, supervisor, tether
+from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.process import Process, Stint, supervised
 from cloaca_django.engine.supervisor import Supervisor
 from cloaca_django.engine.worker import WorkerOptions
-from cloaca_django.errors import WorkflowNotFound, listed
+from cloaca_django.errors import DuplicateSchedule, WorkflowNotFound, listed
 from cloaca_django.management import command, reloading
 from cloaca_django.management.reloading import Reloader
 
@@ -63,6 +65,10 @@ class Command(command.Command):
             "--workflow", "-w", action="append", metavar="NAME",
             help="serve this workflow only; may be repeated; all if not given",
         )  # fmt: skip
+        add(
+            "--no-schedules", action="store_true",
+            help="fire no schedules; another worker must",
+        )  # fmt: skip
         _add_reasons_to_end(parser)
         add(
             "--reload", action=argparse.BooleanOptionalAction, default=None,
@@ -95,6 +101,8 @@ class Command(command.Command):
         if reloading.is_trial():
             return
         command.require_tables(alias)
+        if worker.firing is not None:
+            _sync_schedules(alias)
         _let_go(alias)
         code = self._run(worker, stint, count=count, reloads=reloads)
         if code:
@@ -151,7 +159,7 @@ def _add_reasons_to_end(parser: CommandParser) -> None:
 def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
     queues = tuple(dict.fromkeys(options["queue"] or settings.QUEUES))
     for name in queues:
-        if not conf.QUEUE_NAME.fullmatch(name):
+        if not QUEUE_NAME.fullmatch(name):
             raise command.refused(
                 f"--queue {name!r} is no queue name: 1 to 64 letters, digits, '.', '_' and '-'"
             )
@@ -170,7 +178,15 @@ def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
         workflows=frozenset(workflows) if workflows else None,
         task_timeout_seconds=settings.TASK_TIMEOUT_SECONDS,
         claims_once=options["once"],
+        firing=None if options["no_schedules"] else FiringOptions.of_site(),
     )
+
+
+def _sync_schedules(alias: str) -> None:
+    try:
+        declarations.sync(alias)
+    except DuplicateSchedule as error:
+        raise command.refused(error) from error
 
 
 def _stint(options: dict[str, Any]) -> Stint:

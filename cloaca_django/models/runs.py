@@ -1,4 +1,4 @@
-"""Tables, constraints and indexes. Nothing here writes: rows move through ``engine`` only."""
+"""Runs and their tasks, attempts and logs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from cloaca_django import querysets
-from cloaca_django.core.states import (
-    RUN_FINAL,
-    AttemptOutcome,
-    Origin,
-    RunStatus,
-    TaskStatus,
-    WorkerState,
-)
+from cloaca_django.core.states import RUN_FINAL, AttemptOutcome, Origin, RunStatus, TaskStatus
 
 _OPEN = Q(finished_at__isnull=True)
 _FINAL = sorted(RUN_FINAL)
@@ -132,6 +125,12 @@ class PipelineExecution(models.Model):
                 fields=["schedule", "id"],
                 name="cloaca_run_of_schedule",
                 condition=Q(schedule__isnull=False),
+            ),
+            # Serves schedules that start no run beside an open one.
+            models.Index(
+                fields=["schedule"],
+                name="cloaca_run_open_of_schedule",
+                condition=_OPEN & Q(schedule__isnull=False),
             ),
         ]
 
@@ -270,145 +269,3 @@ class TaskLog(models.Model):
 
     def __str__(self) -> str:
         return f"log of attempt {self.attempt}"
-
-
-class WorkflowDefinition(models.Model):
-    """One version of a workflow's graph, kept so that an old run can still be drawn."""
-
-    id = models.BigAutoField(primary_key=True)
-    name = models.CharField(max_length=255)
-    version = models.CharField(max_length=64)
-    graph = models.TextField(help_text="JSON: tasks with dependencies, rules and policies.")
-    first_seen_at = models.DateTimeField()
-
-    objects = querysets.WorkflowDefinitionQuerySet.as_manager()
-
-    class Meta:
-        db_table = "cloaca_definition"
-        verbose_name = "workflow definition"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["name", "version"], name="cloaca_definition_once_per_version"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}"
-
-
-class WorkflowControl(models.Model):
-    """What an operator or a definition says about a workflow as a whole.
-
-    Admission under ``max_running`` locks this row, so two workers never admit at once.
-    """
-
-    name = models.CharField(max_length=255, primary_key=True)
-    max_running = models.IntegerField(null=True, blank=True, help_text="Empty: no limit.")
-    paused_at = models.DateTimeField(null=True, blank=True)
-    paused_by = models.CharField(max_length=255, default="", blank=True)
-    pause_reason = models.TextField(default="", blank=True)
-
-    objects = querysets.WorkflowControlQuerySet.as_manager()
-
-    class Meta:
-        db_table = "cloaca_workflow"
-        verbose_name = "workflow"
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Worker(models.Model):
-    """One worker process, or one runner embedded in a program. Its id never comes back."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    state = models.CharField(max_length=16, choices=WorkerState.choices, default=WorkerState.ALIVE)
-    kind = models.CharField(max_length=16, default="worker")
-    hostname = models.CharField(max_length=255)
-    pid = models.IntegerField()
-    concurrency = models.IntegerField()
-    queues = models.TextField(default="", help_text="Comma-separated.")
-    workflows = models.TextField(default="[]", help_text="JSON list of the names it knows.")
-    version = models.CharField(max_length=64, default="")
-    lease_seconds = models.FloatField()
-    started_at = models.DateTimeField()
-    heartbeat_at = models.DateTimeField()
-    lease_until = models.DateTimeField()
-
-    objects = querysets.WorkerQuerySet.as_manager()
-
-    class Meta:
-        db_table = "cloaca_worker"
-        verbose_name = "worker"
-        indexes = [
-            # Serves the sweep.
-            models.Index(fields=["state", "lease_until"], name="cloaca_worker_lease")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.hostname}:{self.pid}"
-
-
-class CronSchedule(models.Model):
-    """A cron expression in a time zone, and the workflow it starts."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=255, null=True, blank=True, unique=True)
-    workflow_name = models.CharField(max_length=255)
-    cron_expression = models.CharField(max_length=128)
-    timezone = models.CharField(max_length=64, default="UTC")
-    enabled = models.BooleanField(default=True)
-    catchup_policy = models.CharField(max_length=16, default="all")
-    context = models.TextField(default="{}", help_text="Context of its runs, a JSON object.")
-    start_date = models.DateTimeField(null=True, blank=True)
-    end_date = models.DateTimeField(null=True, blank=True)
-    next_run_at = models.DateTimeField(null=True, blank=True)
-    last_run_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField()
-    updated_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "cloaca_schedule"
-        verbose_name = "schedule"
-        indexes = [
-            # Serves the query for due schedules.
-            models.Index(
-                fields=["next_run_at"],
-                name="cloaca_schedule_due",
-                condition=Q(enabled=True, next_run_at__isnull=False),
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.workflow_name} at {self.cron_expression} {self.timezone}"
-
-
-class CronExecution(models.Model):
-    """One fire of a schedule, and the run it started: at most one per scheduled time."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    schedule = models.ForeignKey(
-        CronSchedule, on_delete=models.CASCADE, related_name="executions", db_index=False
-    )
-    run = models.ForeignKey(
-        PipelineExecution,
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="fires",
-        db_index=False,
-    )
-    scheduled_time = models.DateTimeField()
-    claimed_at = models.DateTimeField()
-
-    class Meta:
-        db_table = "cloaca_fire"
-        verbose_name = "fire"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["schedule", "scheduled_time"], name="cloaca_fire_once_per_time"
-            )
-        ]
-        indexes = [models.Index(fields=["run"], name="cloaca_fire_of_run")]
-
-    def __str__(self) -> str:
-        return f"{self.schedule_id} at {self.scheduled_time}"

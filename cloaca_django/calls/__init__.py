@@ -1,0 +1,1 @@
+"""Groups of the calls of ``DefaultRunner``, which puts them together."""

@@ -1,0 +1,103 @@
+"""Off the path: runs of a schedule that a person asks for: now, or for times that passed.
+
+Like every act of an operator they commit in transactions of their own. A backfill may be asked for
+again after a crash: a time that has its run already is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from cloaca_django import ids
+from cloaca_django.core import catchup, cron, registry
+from cloaca_django.dialect import Session
+from cloaca_django.engine import firing, inputs, notices, submission
+from cloaca_django.engine.firing import Fire
+from cloaca_django.engine.submission import Submission
+from cloaca_django.errors import InvalidOption
+from cloaca_django.models import CronSchedule
+
+MAX_TIMES = 10_000
+BATCH = 200
+
+
+def trigger(
+    session: Session,
+    schedule: CronSchedule,
+    *,
+    timeout_seconds: float | None = None,
+    by: str = "",
+    reason: str = "",
+) -> UUID:
+    """Start a run of a schedule now; returns its id. It counts for none of the schedule's times.
+
+    Raises WorkflowNotFound, InvalidContext, InvalidParams.
+    """
+    inputs.check_words("trigger_cron_schedule()", by=by, reason=reason)
+    workflow = registry.find(schedule.workflow_name)
+    options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
+    made = firing.submission_at(schedule, session.clock(), workflow=workflow, options=options)
+    with session.transaction():
+        written = submission.submit(session, [made], announce="")
+    notices.publish_submitted(written)
+    return made.id
+
+
+def backfill(
+    session: Session,
+    schedule: CronSchedule,
+    *,
+    start: datetime,
+    end: datetime,
+    timeout_seconds: float | None = None,
+    by: str = "",
+    reason: str = "backfill",
+) -> list[UUID]:
+    """Start a run for each time of a schedule from ``start`` to ``end``, both included.
+
+    Times that have, or had, a run are left out. Returns the ids of the new runs, by time. Raises
+    InvalidOption for an end in the future or before the start, and for more than ``MAX_TIMES``.
+    """
+    inputs.check_words("backfill()", by=by, reason=reason)
+    times = times_between(session, schedule, start=start, end=end)
+    workflow = registry.find(schedule.workflow_name)
+    options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
+    started: list[UUID] = []
+    for at in range(0, len(times), BATCH):
+        made = [
+            Fire(ids.new_token(), schedule.pk, time, firing.submission_at(
+                schedule, time, workflow=workflow, options=options))
+            for time in times[at : at + BATCH]
+        ]  # fmt: skip
+        started += [each.id for each in _start(session, made)]
+    return started
+
+
+def times_between(
+    session: Session, schedule: CronSchedule, *, start: datetime, end: datetime
+) -> Sequence[datetime]:
+    """Return the times a backfill would look at. Raises InvalidOption."""
+    owner, now = "backfill()", session.clock()
+    if end > now:
+        raise InvalidOption(owner, "end", end, rule=f"must have passed; it is {now}")
+    if start > end:
+        raise InvalidOption(owner, "start", start, rule=f"must not be after the end, {end}")
+    planned = cron.parse(schedule.cron_expression, schedule.timezone)
+    count = cron.count_fires(planned, start - catchup.TICK, end)
+    if count > MAX_TIMES:
+        rule = f"must leave at most {MAX_TIMES} times, not {count}; take the range in parts"
+        raise InvalidOption(owner, "start", start, rule=rule)
+    return cron.fires_between(planned, start - catchup.TICK, end)
+
+
+def _start(session: Session, fires: Sequence[Fire]) -> list[Submission]:
+    """Insert fires and the runs of those whose time is free, in one transaction."""
+    with session.transaction():
+        inserted = session.insert_fires(fire.row() for fire in fires)
+        fresh = [fire.submission for fire in fires if fire.submission and fire.id in inserted]
+        written = submission.submit(session, fresh, announce="") if fresh else None
+    if written is not None:
+        notices.publish_submitted(written)
+    return fresh
