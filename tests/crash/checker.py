@@ -1,8 +1,8 @@
 """The invariants of a store, read from its rows and the journal. Returns what is wrong, in words.
 
 Numbers name the promises: I1 every run ends, I2 once and rightly, I3 and I4 effects exactly once,
-I5 legal moves, I6 one end a task, I7 order, I8 nothing left running, I9 one start a claim, I13
-bounds, I17 contexts.
+I5 legal moves, I6 one end a task, I7 order, I8 nothing left running, I9 one start a claim, I10 to
+I12 schedules (in ``fires``), I13 bounds, I17 contexts.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from cloaca_django.core.states import (
 from cloaca_django.dialect import Session
 from cloaca_django.engine import results
 from cloaca_django.models import PipelineExecution, TaskExecution
+from tests.crash import fires
+from tests.crash.fires import Timetable
 from tests.crash.graphs import MARK, expected_marks
 
 _OPEN_STARTS = {
@@ -42,6 +44,7 @@ class Store:
     by_run: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     moves: list[tuple[int, str, str, str, str]] = field(default_factory=list)
     effects: list[tuple[int, str]] = field(default_factory=list)
+    timetable: Timetable = field(default_factory=lambda: Timetable({}, []))
 
 
 def read(connection: Any) -> Store:
@@ -54,9 +57,11 @@ def read(connection: Any) -> Store:
         store.by_run[task.run_id.hex].append(task)
     with connection.cursor() as cursor:
         cursor.execute("SELECT seq, kind, row_id, old, new FROM crash_journal ORDER BY seq")
-        store.moves = list(cursor.fetchall())
+        entries = list(cursor.fetchall())
         cursor.execute("SELECT task_id, token FROM crash_effect")
         store.effects = list(cursor.fetchall())
+    store.moves = [entry for entry in entries if entry[1] in ("run", "task")]
+    store.timetable = fires.read(store.runs, entries)
     return store
 
 
@@ -64,7 +69,7 @@ def always(store: Store, started: Iterable[tuple[int, str]] = ()) -> list[str]:
     """Return the violations of what holds at every moment."""
     return [
         *_legal_moves(store), *_ends(store), *_order(store), *_run_status(store),
-        *_effects(store), *_bounds(store), *_starts(started),
+        *_effects(store), *_bounds(store), *_starts(started), *fires.always(store.timetable),
     ]  # fmt: skip
 
 

@@ -1,11 +1,14 @@
-"""Tables and triggers of the tests' own: every change of a status, and what bodies wrote.
+"""Tables and triggers of the tests' own: what changed, in order, and what bodies wrote.
 
-A sequence number orders the changes, never a time: clocks jump in these tests.
+A sequence number orders the changes, never a time: clocks jump in these tests. What schedules do
+is in ``schedule_journal``; it goes into the same table.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from tests.crash import schedule_journal
 
 _COMMON = (
     "CREATE TABLE crash_effect (task_id bigint NOT NULL, token varchar(36) NOT NULL)",
@@ -63,7 +66,7 @@ def install(connection: Any) -> None:
     remove(connection)
     own = _SQLITE if connection.vendor == "sqlite" else _POSTGRESQL
     with connection.cursor() as cursor:
-        for statement in (*_COMMON, *own):
+        for statement in (*_COMMON, *own, *schedule_journal.triggers(connection.vendor)):
             cursor.execute(statement)
 
 
@@ -74,6 +77,8 @@ def remove(connection: Any) -> None:
             for event in ("insert", "update"):
                 on = "" if connection.vendor == "sqlite" else f" ON cloaca_{kind}"
                 cursor.execute(f"DROP TRIGGER IF EXISTS crash_{kind}_{event}{on}")
+        for statement in schedule_journal.removal(connection.vendor):
+            cursor.execute(statement)
         if connection.vendor != "sqlite":
             cursor.execute("DROP FUNCTION IF EXISTS crash_note()")
         for table in TABLES:
@@ -81,8 +86,8 @@ def remove(connection: Any) -> None:
 
 
 ROWS = (
-    "cloaca_attempt", "cloaca_log", "cloaca_task", "cloaca_run", "cloaca_worker",
-    "cloaca_definition", "cloaca_workflow",
+    "cloaca_fire", "cloaca_attempt", "cloaca_log", "cloaca_task", "cloaca_run", "cloaca_schedule",
+    "cloaca_worker", "cloaca_definition", "cloaca_workflow",
 )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def nothing(stage: Stage) -> None:
 class Scenario:
     """An operation. ``retry`` is what its caller does next, not knowing what became of it;
     ``check`` asserts what must be true when everything has ended. ``ends_alike``: every task then
-    ends as it does without the crash.
+    ends as it does without the crash. ``fires``: the workers fire schedules.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Scenario:
     retry: Act = nothing
     check: Act = nothing
     ends_alike: bool = True
+    fires: bool = False
 
     def __str__(self) -> str:
         return self.name

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from cloaca_django.core.states import RunStatus, TaskStatus
-from cloaca_django.models import PipelineExecution, TaskExecution
+from cloaca_django.engine.firing import FiringOptions
+from cloaca_django.models import (
+    CronExecution,
+    CronSchedule,
+    PipelineExecution,
+    TaskExecution,
+)
+from tests.crash import schedule_scenarios
 from tests.crash.graphs import diamond
 
 UNCLAIMED = {"claim_token": None, "worker_id": None}
@@ -92,3 +102,100 @@ def test_a_broken_promise_is_reported(world, ended, number, words, damage):
     damage(world)
     found = world.violations()
     assert any(line.startswith(f"{number} ") and words in line for line in found), found
+
+
+# -- schedules
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def fired(world):
+    """A schedule that fired six times, and whose runs have ended."""
+    world.firing = FiringOptions()
+    world.reset()
+    schedule_scenarios.define(world)
+    schedule = schedule_scenarios.make(world, "*/10 * * * *")
+    worker = world.worker()
+    worker.settle_down()
+    world.advance(3600.0)
+    worker.work()
+    assert CronExecution.objects.count() == 6
+    assert world.violations() == []
+    return schedule
+
+
+def _fire_of(which):
+    return CronExecution.objects.order_by("scheduled_time")[which]
+
+
+def _fire_again(world):
+    """A second run for a time that has one, past the constraint."""
+    fire = _fire_of(0)
+    CronExecution.objects.filter(pk=fire.pk).update(run=None)
+    CronExecution.objects.filter(pk=fire.pk).update(run=_fire_of(1).run_id)
+
+
+def _run_twice(world):
+    """Two runs were told the same time."""
+    first, second = (_fire_of(at).run_id for at in (0, 1))
+    told = PipelineExecution.objects.get(pk=first).context
+    PipelineExecution.objects.filter(pk=second).update(context=told)
+
+
+def _lose_the_run(world):
+    CronExecution.objects.filter(pk=_fire_of(0).pk).update(run=None)
+
+
+def _pass_over_with_a_run(world):
+    CronExecution.objects.filter(pk=_fire_of(0).pk).update(reason="for no reason")
+
+
+def _forget(what):
+    """Let the journal know nothing of some notes, as if they had not happened."""
+    return _sql(
+        f"DELETE FROM crash_journal WHERE seq IN (SELECT min(seq) FROM crash_journal {what})"
+    )
+
+
+def _move_plan(by):
+    return lambda world: CronSchedule.objects.update(next_run_at=F("next_run_at") + by)
+
+
+def _fire_what_is_not_due(world):
+    fire = _fire_of(0)
+    CronExecution.objects.create(
+        schedule_id=fire.schedule_id,
+        scheduled_time=fire.scheduled_time + timedelta(minutes=5),
+        claimed_at=fire.claimed_at,
+        reason="it was in the way",
+    )
+
+
+FIRE_BREAKS = [
+    ("I10", "fired 2 times", _fire_again),
+    ("I10", "has 2 runs for", _run_twice),
+    ("I10", "has no run", _lose_the_run),
+    ("I10", "has a run", _pass_over_with_a_run),
+    ("I10", "of a schedule has no fire", _forget("WHERE kind = 'fire'")),
+    ("I11", "lost", _forget("WHERE kind = 'fire'")),
+    ("I11", "lost", _move_plan(2 * HOUR)),
+    ("I11", "which was not due", _fire_what_is_not_due),
+    ("I11", "is left due at", _move_plan(-HOUR)),
+    ("I12", "went back", _move_plan(-HOUR)),
+]
+
+
+@pytest.mark.parametrize(("number", "words", "damage"), FIRE_BREAKS)
+def test_a_broken_promise_of_schedules_is_reported(world, fired, number, words, damage):
+    damage(world)
+    found = world.violations()
+    assert any(line.startswith(f"{number} ") and words in line for line in found), found
+
+
+def test_an_edit_may_take_the_plan_back(world, fired):
+    world.advance(60.0)
+    CronSchedule.objects.update(
+        next_run_at=F("next_run_at") - timedelta(minutes=5), updated_at=world.now
+    )
+    assert [line for line in world.violations() if line.startswith("I12")] == []

@@ -14,15 +14,22 @@ import pytest
 from django.db import Error as DjangoError
 from django.db import connection
 
+from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.models import TaskExecution
-from tests.crash import operator_scenarios, turn_scenarios, worker_scenarios
+from tests.crash import (
+    operator_scenarios,
+    schedule_scenarios,
+    turn_scenarios,
+    worker_scenarios,
+)
 from tests.crash.account import ACCOUNT, Points
 from tests.crash.faults import AT_COMMIT, AT_STATEMENT, COMMIT, Crash, Killed, Plan
 from tests.crash.scenarios import Scenario, Stage
 from tests.crash.world import World
 
 SCENARIOS = [
-    *turn_scenarios.SCENARIOS, *worker_scenarios.SCENARIOS, *operator_scenarios.SCENARIOS
+    *turn_scenarios.SCENARIOS, *worker_scenarios.SCENARIOS, *operator_scenarios.SCENARIOS,
+    *schedule_scenarios.SCENARIOS,
 ]  # fmt: skip
 
 # What a survivor's caller may see of a broken connection; anything else is a failure.
@@ -33,6 +40,7 @@ LOUD = (psycopg.Error, sqlite3.Error, DjangoError)
 def test_no_crash_at_any_point_breaks_a_promise(world, scenario):
     turn_scenarios.define(world)
     operator_scenarios.define(world)
+    schedule_scenarios.define(world)
     recorded = _perform(world, scenario, Plan()).points
     endings = _endings()
     assert recorded, "the operation sends nothing"
@@ -50,6 +58,7 @@ def test_no_crash_at_any_point_breaks_a_promise(world, scenario):
 
 def _perform(world: World, scenario: Scenario, plan: Plan) -> Plan:
     """Play a scenario with the plan's crash in it, recover, drain and check."""
+    world.firing = FiringOptions() if scenario.fires else None
     world.reset()
     stage = Stage(world, plan, world.worker(plan=plan))
     scenario.prepare(stage)

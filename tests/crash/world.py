@@ -22,16 +22,17 @@ from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
 from cloaca_django.core.states import RUN_FINAL
-from cloaca_django.dialect import Session, open_session, postgresql
-from cloaca_django.engine import operations, recovery, submission
+from cloaca_django.dialect import Session, open_session, postgresql, site_session
+from cloaca_django.engine import firing, operations, recovery, submission, timetable
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
+from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.messages import Ask, Effects
 from cloaca_django.engine.slots import Slots
 from cloaca_django.engine.submission import Options, Submission
 from cloaca_django.engine.worker import Worker, WorkerOptions
 from cloaca_django.models import PipelineExecution
-from tests.crash import checker, journal
+from tests.crash import checker, fires, journal
 from tests.crash.faults import FaultyTransport, Killed, Plan
 from tests.crash.graphs import Node, define, leave_mark
 
@@ -72,6 +73,7 @@ class LogicalWorker:
             concurrency=concurrency,
             poll_seconds=0.0,
             claims_only_own=claims_only_own,
+            firing=world.firing,
         )
         self.worker = Worker(options)
         self.worker.slots = self.turn.slots = self.slots
@@ -83,6 +85,8 @@ class LogicalWorker:
         known = set(registry.snapshot().values())
         operations.save_definitions(self._beating(), known)
         self.turn.saved |= known
+        if world.firing:
+            firing.unpark(self._beating())
 
     @property
     def turn(self) -> Any:
@@ -180,12 +184,16 @@ class LogicalWorker:
 class World:
     """One database and whoever works on it. Its clock moves only when it is told to."""
 
+    # How its workers fire schedules; None: they fire none.
+    firing: FiringOptions | None = None
+
     def __enter__(self) -> Self:
         self._stack = contextlib.ExitStack()
         self._stack.enter_context(registry.isolated())
         self._seconds = clock.monotonic()
         self._stack.enter_context(mock.patch.object(clock, "monotonic", self._monotonic))
         self._stack.enter_context(mock.patch.object(ids, "new_run_id", self._new_run_id))
+        self._stack.enter_context(mock.patch.object(timetable, "site_session", self._site_session))
         journal.install(connection)
         self._stack.callback(journal.remove, connection)
         self.killer = _Killer()
@@ -220,6 +228,9 @@ class World:
         self.before_end: Callable[[Job], None] = lambda job: None
         self.operator.now = None
         self.now = self.operator.clock()
+        if self.firing:
+            # Nothing becomes due by the little time that passes in a test.
+            self.now = self.now.replace(minute=2, second=30, microsecond=0)
         self.operator.now = self.now
 
     def _end(self) -> None:
@@ -247,6 +258,12 @@ class World:
         self.now += timedelta(seconds=seconds)
         self._seconds += max(0.0, seconds)
         self.operator.now = self.now
+
+    def _site_session(self, alias: str) -> Session:
+        """Return the session of somebody who edits a schedule, on this world's clock."""
+        session = site_session(alias)
+        session.now = self.now
+        return session
 
     def _new_run_id(self) -> UUID:
         """Return an id that sorts by age, and is the same when the same is done again."""
@@ -365,6 +382,8 @@ class World:
         found = checker.always(store, self.started)
         if at_end:
             found += checker.drained(store, self.operator, self.acknowledged)
+        if at_end and self.firing:
+            found += fires.drained(registry.names(), self.now)
         return found
 
 
