@@ -19,7 +19,7 @@ from cloaca_django.errors import InvalidTimezone
 # No zone of the database has moved its clocks twice within six days since 1970.
 STEP = 2 * DAY
 # The longest way back of a clock is one day, across the date line.
-LOOK_BACK = 4 * DAY
+LOOK_BACK = 2 * DAY
 
 _OFFSET = re.compile(r"(?:[A-Za-z]{1,4})? *[+-]?\d[\d:.]*", re.ASCII)
 
@@ -74,7 +74,7 @@ def stretches(zone: ZoneInfo, year: int) -> tuple[Stretch, ...]:
             # Cut at New Year's, a stretch goes on where it was.
             shown = max(shown, begin + offset) if begin > at else shown
             found.append(Stretch(begin, until, offset, shown))
-        shown = max(shown, until + offset)
+        shown = until + offset
     return tuple(found)
 
 
