@@ -189,7 +189,7 @@ CHECKS: Sequence[Check] = (
     Check(
         "E010", "DATABASES", unsupported_database,
         'Point CLOACA["DATABASE"] to an alias of a supported kind: '
-        f"{' or '.join(facts.SUPPORTED)}.",
+        f"{facts.supported()}.",
     ),
     Check(
         "E011", "DATABASE_ROUTERS", misrouted_models,

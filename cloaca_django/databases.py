@@ -15,12 +15,12 @@ import django
 from django.apps import apps
 from django.conf import ENVIRONMENT_VARIABLE
 from django.conf import settings as site
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, NotSupportedError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from cloaca_django import clock
 from cloaca_django.core import options
-from cloaca_django.dialect import advisory_lock, close_pool, urls
+from cloaca_django.dialect import advisory_lock, close_pool, facts, urls
 from cloaca_django.dialect.urls import DatabaseUrl
 from cloaca_django.errors import DatabaseUnreachable, NotMigrated
 
@@ -92,6 +92,7 @@ def open_url(text: str, *, pool_size: int | None) -> Database:
             _users[alias] += 1
     database = Database(alias, shown, is_ours, folder)
     try:
+        _check_supported(alias)
         if is_ours:
             migrate(alias)
         else:
@@ -112,6 +113,7 @@ def open_alias(alias: str) -> Database:
         options.choice("DefaultRunner()", "using", alias, accepted=site_aliases())
     url = alias
     try:
+        _check_supported(alias)
         require_tables(alias)
     except DatabaseError as error:
         raise DatabaseUnreachable(url, first_line(error)) from error
@@ -179,6 +181,12 @@ def migrate(alias: str) -> None:
                     raise
                 connections[alias].close()
                 clock.sleep(0.1)
+
+
+def _check_supported(alias: str) -> None:
+    if not facts.is_supported(connections[alias]):
+        kind = facts.kind(connections[alias])
+        raise NotSupportedError(f"the engine cannot use {kind}; it needs {facts.supported()}")
 
 
 def first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 SUPPORTED = ("postgresql", "sqlite")
+# IS DISTINCT FROM came with 3.39; RETURNING is older. Django itself refuses an old PostgreSQL.
+OLDEST_SQLITE = (3, 39)
 
 # PgBouncer's usual port, and the one a large host gives its transaction pooler.
 _POOLER_PORTS = frozenset({"6432", "6543"})
@@ -32,13 +35,23 @@ ADVICE = """In DATABASES:
 
 
 def kind(database: BaseDatabaseWrapper) -> str:
-    """Return the kind of database, for a message."""
-    return database.vendor
+    """Return the kind of database, for a message; with its version if that is too old."""
+    return f"SQLite {sqlite3.sqlite_version}" if _is_too_old(database) else database.vendor
 
 
 def is_supported(database: BaseDatabaseWrapper) -> bool:
-    """Say whether the engine knows this kind of database."""
-    return database.vendor in SUPPORTED
+    """Say whether the engine knows this kind of database, and the library is new enough."""
+    return database.vendor in SUPPORTED and not _is_too_old(database)
+
+
+def supported() -> str:
+    """Return in words what is supported."""
+    oldest = ".".join(map(str, OLDEST_SQLITE))
+    return f"{' or '.join(SUPPORTED)}, SQLite from {oldest} on"
+
+
+def _is_too_old(database: BaseDatabaseWrapper) -> bool:
+    return database.vendor == "sqlite" and sqlite3.sqlite_version_info[:2] < OLDEST_SQLITE
 
 
 def has_schemas(database: BaseDatabaseWrapper) -> bool:

@@ -106,6 +106,7 @@ class Turn(Ledger):
             self._take_news(session)
             fired = self._fire(session)
             if not self._is_due(session):
+                self.failures = 0
                 return fired
             self._save_definitions(session)
             effects = self._transact(session, self.batch)

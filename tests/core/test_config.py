@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloaca_django.core.config import DefaultRunnerConfig
+from cloaca_django.core.config import DefaultRunnerConfig, settled
 from cloaca_django.errors import ConfigOutOfRange, InvalidConfig, InvalidConfigType
 
 DEFAULTS = {
@@ -138,6 +138,39 @@ def test_bounds(name: str, value: int, rule: str) -> None:
 @pytest.mark.parametrize(("name", "value"), [("cron_max_catchup_executions", 0)])
 def test_zero_is_fine_where_it_means_something(name: str, value: int) -> None:
     assert getattr(DefaultRunnerConfig(**{name: value}), name) == value  # type: ignore[arg-type]
+
+
+def configured(**fields: Any) -> DefaultRunnerConfig:
+    config = DefaultRunnerConfig()
+    for name, value in fields.items():
+        setattr(config, name, value)
+    return config
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        configured(task_timeout_seconds=600, pipeline_timeout_seconds=599),
+        configured(workflow_timeout_seconds=1, task_timeout_seconds=2),
+    ],
+)
+def test_a_run_is_given_as_much_time_as_a_task(config: DefaultRunnerConfig) -> None:
+    with pytest.raises(InvalidConfig, match="must be at least task_timeout_seconds, which is"):
+        settled(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        configured(pipeline_timeout_seconds=1),
+        configured(task_timeout_seconds=7200),
+        configured(task_timeout_seconds=7200, pipeline_timeout_seconds=7200),
+        configured(task_timeout_seconds=7200, pipeline_timeout_seconds=None),
+    ],
+)
+def test_what_is_not_set_contradicts_nothing(config: DefaultRunnerConfig) -> None:
+    assert settled(config).to_dict() == config.to_dict()
+    assert settled(config) is not config
 
 
 def test_unknown_fields() -> None:

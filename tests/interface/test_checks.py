@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -109,6 +110,13 @@ def test_an_unsupported_database_is_an_error(use, monkeypatch):
     assert "postgresql" in found()["E010"].msg
 
 
+def test_an_old_sqlite_is_an_error_that_names_its_version(use, monkeypatch, tmp_path):
+    use(FILE | {"NAME": tmp_path / "x.db", "OPTIONS": SAFE})
+    monkeypatch.setattr(facts, "OLDEST_SQLITE", (99, 1))
+    message = found()["E010"]
+    assert f"'SQLite {sqlite3.sqlite_version}'" in message.msg
+
+
 def test_a_router_that_sends_models_elsewhere_is_an_error(use, settings):
     use(SERVER)
     settings.DATABASE_ROUTERS = []
@@ -202,8 +210,6 @@ def test_a_file_without_wal_and_immediate_is_a_warning_with_lines_to_paste(
 
 
 def test_a_file_that_is_in_wal_mode_already_needs_no_command(use, tmp_path):
-    import sqlite3
-
     name = tmp_path / "x.db"
     connection = sqlite3.connect(name)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, connections
 
 from cloaca_django import Context, DefaultRunner
+from cloaca_django.dialect import facts
 from cloaca_django.errors import (
     DatabaseUnreachable,
     InvalidDatabaseURL,
@@ -139,6 +140,14 @@ def test_a_database_that_does_not_exist_is_named(own_databases, database_url):
     url = database_url.replace("/test_", "/no_such_")
     with pytest.raises(DatabaseUnreachable, match="no_such_"):
         DefaultRunner(url)
+
+
+def test_an_old_sqlite_is_refused_before_a_table_is_made(own_databases, monkeypatch, tmp_path):
+    monkeypatch.setattr(facts, "OLDEST_SQLITE", (99, 1))
+    words = r"cannot use SQLite 3\.[\d.]+; it needs postgresql or sqlite, SQLite from 99\.1 on"
+    with pytest.raises(DatabaseUnreachable, match=words):
+        DefaultRunner(f"sqlite:///{tmp_path}/app.db")
+    assert not (tmp_path / "app.db").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

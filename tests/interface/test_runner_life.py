@@ -180,6 +180,28 @@ def test_shutdown_inside_an_open_transaction_leaves_it_alone(runner, transaction
     assert PipelineExecution.objects.get(pk=handle.id).status == "Pending"
 
 
+EVERYWHERE = """
+import atexit, os, signal, sys
+import cloaca_django as cloaca
+
+with cloaca.WorkflowBuilder("w"):
+    @cloaca.task()
+    def a(context):
+        pass
+
+runner = cloaca.DefaultRunner(sys.argv[1])
+atexit.register(lambda: print("atexit", runner.shutdown()))
+signal.signal(signal.SIGTERM, lambda *_: print("signal", runner.shutdown()))
+assert runner.execute("w", cloaca.Context()).status == "Completed"
+os.kill(os.getpid(), signal.SIGTERM)
+print("again", runner.shutdown())
+"""
+
+
+def test_shutdown_in_a_signal_handler_and_at_exit(run_script):
+    assert run_script(EVERYWHERE) == "signal None\nagain None\natexit None\n"
+
+
 FORK = """
 import os, sys
 import cloaca_django as cloaca

@@ -235,15 +235,27 @@ REFUSED = [
     ("sqlite:///x\x00.db", "control character in URL"),
     ("sqlite:///x.db\n", "control character in URL"),
     ("sqlite:///\ud800.db", "control character in URL"),
+    ("postgresql://h/db\n", "control character in URL"),
+    ("postgresql://h/db?application_name=a%0Ab", "control character in URL"),
+    ("x" * 100_000 + "://h/db", "unsupported scheme 'xxx"),
+    ("postgresql://h/db?" + "x" * 100_000 + "=1", "not allowed in the query"),
+    ("postgresql://" + "h" * 100_000 + "/db", "a host has letters"),
+    ("sqlite:///x.db?mode=rwc&mode=rw", "'mode' given twice"),
+    ("sqlite:///x.db?_busy_timeout=600001", "must be 1-600000"),
+    ("sqlite:///x.db?_journal_mode=MEMORY", "must be one of WAL, DELETE, TRUNCATE, PERSIST"),
 ]
 
 
 @pytest.mark.parametrize(("url", "words"), REFUSED)
-def test_a_bad_url_is_refused_in_words_that_help(url, words):
+def test_a_bad_url_is_refused_in_words_that_help(here, url, words):
     with pytest.raises(InvalidDatabaseURL) as caught:
         urls.parse(url)
-    assert words in str(caught.value)
+    text = str(caught.value)
+    assert words in text
+    assert len(text) < 400
+    assert text.isprintable()
     assert isinstance(caught.value, ValueError)
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", [url for url, _ in REFUSED if SECRET in url])
