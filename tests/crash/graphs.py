@@ -30,9 +30,10 @@ def define(
     body: Callable[[str, Any, Any], None],
     *,
     max_running: int | None = None,
+    params: Any = None,
 ) -> None:
     """Register a workflow; each task calls ``body(task, context, handle)``."""
-    with cloaca.WorkflowBuilder(name, max_running=max_running):
+    with cloaca.WorkflowBuilder(name, max_running=max_running, params=params):
         for task, node in graph.items():
             _declare(task, node, body)
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django import forms
+
 import cloaca_django as cloaca
 from cloaca_django.engine import backfill, declarations, timetable
 from cloaca_django.errors import ScheduleNotFound
@@ -21,7 +23,15 @@ from tests.crash.world import ALIAS, World
 HOUR = 3600.0
 HOURLY = "0 * * * *"
 EVERY_TEN = "*/10 * * * *"
+BROKEN = ("tock", "picky")
 DECLARED = ({"name": "first"}, {"name": "second", "catchup_policy": "latest"})
+
+
+class Picky(forms.Form):
+    """Inputs of a workflow whose own code cannot even look at them."""
+
+    def clean(self) -> dict[str, Any]:
+        raise RuntimeError("a defect of the site's own code")
 
 
 def define(world: World) -> None:
@@ -29,6 +39,7 @@ def define(world: World) -> None:
     world.define("tick", {"only": Node()})
     world.define("tock", chain("before", "after"))
     world.define("fork", diamond())
+    world.define("picky", {"only": Node()}, params=Picky)
 
 
 def make(world: World, expression: str = HOURLY, workflow: str = "tick", **facts: Any) -> UUID:
@@ -78,19 +89,28 @@ def _one_is_broken(stage: Stage) -> None:
     _let_pass(stage)
 
 
-def _one_breaks_the_transaction(stage: Stage) -> None:
+def _one_has_no_context(stage: Stage) -> None:
     _made(stage, HOURLY)
     _made(stage, HOURLY, "tock")
     CronSchedule.objects.filter(workflow_name="tock").update(context="[")
     _let_pass(stage)
 
 
+def _one_breaks_the_transaction(stage: Stage) -> None:
+    """Nobody expects what it raises, so the others are fired one by one."""
+    _made(stage, HOURLY)
+    _made(stage, HOURLY, "tock")
+    _made(stage, HOURLY, "fork")
+    CronSchedule.objects.filter(workflow_name="tock").update(workflow_name="picky")
+    _let_pass(stage)
+
+
 def _bad_one_is_parked(stage: Stage) -> None:
     rows = {row.workflow_name: row for row in CronSchedule.objects.all()}
     for name, row in rows.items():
-        assert (row.parked_at is None) == (name != "tock"), name
-        assert len(times_of(row.pk)) == (name != "tock"), name
-    assert rows["tock"].error_message
+        assert (row.parked_at is None) == (name not in BROKEN), name
+        assert len(times_of(row.pk)) == (name not in BROKEN), name
+        assert bool(row.error_message) == (name in BROKEN), name
 
 
 def _steps(stage: Stage) -> None:
@@ -319,6 +339,9 @@ SCENARIOS = [
     _scenario("fire what was missed", _due(EVERY_TEN), step, check=_fired(6)),
     _scenario("fire without overlap", _overlapping, step, check=_fired(1, skipped_count=5)),
     _scenario("fire beside a broken one", _one_is_broken, step, check=_bad_one_is_parked),
+    _scenario(
+        "fire beside one without context", _one_has_no_context, step, check=_bad_one_is_parked
+    ),
     _scenario(
         "fire what breaks", _one_breaks_the_transaction, _steps, check=_bad_one_is_parked
     ),
