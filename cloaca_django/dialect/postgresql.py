@@ -37,6 +37,7 @@ class PostgresFragments:
     lock_run = "FOR NO KEY UPDATE OF r"
     lock_run_or_skip = "FOR NO KEY UPDATE OF r SKIP LOCKED"
     lock_schedule_or_skip = "FOR NO KEY UPDATE OF s SKIP LOCKED"
+    keep_schedule = "FOR KEY SHARE OF s"
     share_or_skip = "FOR SHARE SKIP LOCKED"
     task_lock_or_skip = "FOR NO KEY UPDATE SKIP LOCKED"
 
@@ -161,6 +162,10 @@ class PostgresSession(Session):
 
     fragments = FRAGMENTS
     submits_at_once = True
+
+    def order_parking(self) -> None:
+        lock = "pg_advisory_xact_lock(hashtext('cloaca_django.park'), hashtext(current_schema()))"
+        self.transport.execute(f"SELECT {lock}", {})
 
     def insert(
         self,

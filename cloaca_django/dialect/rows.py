@@ -163,7 +163,6 @@ class DueSchedule:
     end_date: datetime | None
     next_run_at: datetime
     now: datetime
-    has_open_run: bool
 
 
 @dataclass(frozen=True, slots=True)

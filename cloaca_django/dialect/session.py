@@ -283,8 +283,10 @@ class Session:
         facts: dict[str, Any] = dict(zip(_DUE, row, strict=True))
         moments = ("end_date", "next_run_at", "now")
         facts |= {name: self.aware(facts[name]) for name in moments}
-        facts |= {"id": self.uuid(facts["id"]), "has_open_run": bool(facts["has_open_run"])}
-        return rows.DueSchedule(**facts)
+        return rows.DueSchedule(**facts | {"id": self.uuid(facts["id"])})
+
+    def order_parking(self) -> None:
+        """Let nobody else park or unpark schedules until the transaction ends."""
 
     def insert_fires(self, fires: Iterable[tuple[Any, ...]]) -> set[UUID]:
         """Insert fires whose time is free; returns the ids of those inserted."""

@@ -52,6 +52,7 @@ class Fragments(Protocol):
     share_or_skip: str
     task_lock_or_skip: str
     lock_schedule_or_skip: str
+    keep_schedule: str
 
     def later(self, seconds: str) -> str: ...
     def later_than(self, moment: str, seconds: str) -> str: ...

@@ -24,19 +24,25 @@ def seconds_to_next_fire(d: Fragments) -> str:
 
 
 def due_schedules(d: Fragments) -> str:
-    """Lock due schedules of known workflows, most overdue first, and leave out locked ones.
-
-    The last column says whether a run of the schedule is open.
-    """
+    """Lock due schedules of known workflows, most overdue first, and leave out locked ones."""
     return f"""
         SELECT s.id, s.workflow_name, s.cron_expression, s.timezone, s.catchup_policy,
             s.overlap_policy, s.deadline_seconds, s.context, s.queue, s.priority, s.end_date,
-            s.next_run_at, {d.clock},
-            EXISTS (SELECT 1 FROM cloaca_run r
-                WHERE r.schedule_id = s.id AND r.finished_at IS NULL)
+            s.next_run_at, {d.clock}
         FROM cloaca_schedule s {d.by("cloaca_schedule_due")}
         WHERE {_is_planned(d)} AND s.next_run_at <= {d.clock} AND {_is_known(d)}
         ORDER BY s.next_run_at LIMIT %(room)s {d.lock_schedule_or_skip}"""
+
+
+def open_runs(d: Fragments) -> str:
+    """Ask which of some schedules have an open run.
+
+    A statement of its own, after the one that locks them: that one may see runs as they were before
+    it waited its turn, and miss what another worker has just fired.
+    """
+    return f"""
+        SELECT DISTINCT r.schedule_id FROM cloaca_run r
+        WHERE r.schedule_id IN (SELECT o_id FROM {d.source("id uuid")}) AND r.finished_at IS NULL"""
 
 
 def insert_fires(d: Fragments) -> str:
@@ -54,6 +60,13 @@ def insert_fires(d: Fragments) -> str:
                 reason = ''
             WHERE f.reason <> '' AND excluded.reason = ''
         RETURNING id"""
+
+
+def keep_schedule(d: Fragments) -> str:
+    """Lock a schedule against being deleted or edited; firing it goes on."""
+    return f"""
+        SELECT s.id FROM cloaca_schedule s
+        WHERE s.id IN (SELECT o_id FROM {d.source("id uuid")}) {d.keep_schedule}"""
 
 
 def advance_schedules(d: Fragments) -> str:

@@ -30,7 +30,9 @@ class SqliteFragments:
     clock = f"strftime({_FORMAT}, coalesce(%(now)s, 'now'))"
     uuid = ""
     float = ""
-    lock = lock_or_skip = share_or_skip = task_lock_or_skip = lock_schedule_or_skip = ""
+    lock = lock_or_skip = share_or_skip = task_lock_or_skip = lock_schedule_or_skip = (
+        keep_schedule
+    ) = ""
 
     def later(self, seconds: str) -> str:
         return f"strftime({_FORMAT}, coalesce(%(now)s, 'now'), ({seconds}) || ' seconds')"

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from cloaca_django import ids
 from cloaca_django.core import catchup, cron, registry
-from cloaca_django.dialect import Session
+from cloaca_django.dialect import Session, sql_schedules
 from cloaca_django.engine import firing, inputs, notices, submission
 from cloaca_django.engine.firing import Fire
 from cloaca_django.engine.submission import Submission
-from cloaca_django.errors import InvalidOption
+from cloaca_django.errors import InvalidOption, ScheduleNotFound
 from cloaca_django.models import CronSchedule
 
 MAX_TIMES = 10_000
@@ -33,13 +33,15 @@ def trigger(
 ) -> UUID:
     """Start a run of a schedule now; returns its id. It counts for none of the schedule's times.
 
-    Raises WorkflowNotFound, InvalidContext, InvalidParams.
+    Raises ScheduleNotFound if it was deleted meanwhile, WorkflowNotFound, InvalidContext,
+    InvalidParams.
     """
     inputs.check_words("trigger_cron_schedule()", by=by, reason=reason)
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
     made = firing.submission_at(schedule, session.clock(), workflow=workflow, options=options)
     with session.transaction():
+        _keep(session, schedule, "trigger cron schedule")
         written = submission.submit(session, [made], announce="")
     notices.publish_submitted(written)
     return made.id
@@ -58,7 +60,8 @@ def backfill(
     """Start a run for each time of a schedule from ``start`` to ``end``, both included.
 
     Times that have, or had, a run are left out. Returns the ids of the new runs, by time. Raises
-    InvalidOption for an end in the future or before the start, and for more than ``MAX_TIMES``.
+    InvalidOption for an end in the future or before the start, and for more than ``MAX_TIMES``;
+    ScheduleNotFound if it was deleted meanwhile.
     """
     inputs.check_words("backfill()", by=by, reason=reason)
     times = times_between(session, schedule, start=start, end=end)
@@ -71,7 +74,7 @@ def backfill(
                 schedule, time, workflow=workflow, options=options))
             for time in times[at : at + BATCH]
         ]  # fmt: skip
-        started += [each.id for each in _start(session, made)]
+        started += [each.id for each in _start(session, schedule, made)]
     return started
 
 
@@ -92,12 +95,22 @@ def times_between(
     return cron.fires_between(planned, start - catchup.TICK, end)
 
 
-def _start(session: Session, fires: Sequence[Fire]) -> list[Submission]:
+def _start(session: Session, schedule: CronSchedule, fires: Sequence[Fire]) -> list[Submission]:
     """Insert fires and the runs of those whose time is free, in one transaction."""
     with session.transaction():
+        _keep(session, schedule, "backfill")
         inserted = session.insert_fires(fire.row() for fire in fires)
         fresh = [fire.submission for fire in fires if fire.submission and fire.id in inserted]
         written = submission.submit(session, fresh, announce="") if fresh else None
     if written is not None:
         notices.publish_submitted(written)
     return fresh
+
+
+def _keep(session: Session, schedule: CronSchedule, doing: str) -> None:
+    """Let nobody delete the schedule until the transaction ends. Raises ScheduleNotFound.
+
+    Without the lock a delete that commits first would let the COMMIT fail on a foreign key.
+    """
+    if not session.run(sql_schedules.keep_schedule, [(schedule.pk,)]):
+        raise ScheduleNotFound(schedule.pk, doing)

@@ -147,20 +147,12 @@ class Firing:
         if now < self._next_muster:
             return {}
         self._next_muster = now + self.options.poll_seconds
-        overdue = session.run(sql_schedules.overdue_strangers, _names(), patience=STRANGER_SECONDS)
-        if not overdue:
+        if not _overdue_strangers(session):
             return {}
-        known = {
-            name
-            for (text,) in session.run(sql_schedules.workflows_of_workers)
-            for name in json.loads(text)
-        }
-        strangers = {
-            session.uuid(id): str(WorkflowNotFound(name, known))
-            for id, name in overdue
-            if name not in known
-        }
         with session.transaction():
+            # Who brings the code registers, then unparks: it is seen here, or sees what is parked.
+            session.order_parking()
+            strangers = _strangers(session)
             park(session, strangers)
         return strangers
 
@@ -189,9 +181,10 @@ class Firing:
         if not due:
             return Fired()
         fired, planned = Fired(), []
+        busy = _with_open_run(session, due)
         for schedule in due:
             try:
-                planned.append(self._planned(schedule))
+                planned.append(self._planned(schedule, is_open=schedule.id in busy))
             except CloacaError as error:
                 fired.parked[schedule.id] = str(error)
         inserted = session.insert_fires(fire.row() for one in planned for fire in one.fires)
@@ -208,7 +201,7 @@ class Firing:
         fired.passed_over = {one.schedule.id: one.passed_over for one in planned if one.passed_over}
         return fired
 
-    def _planned(self, due: DueSchedule) -> _Planned:
+    def _planned(self, due: DueSchedule, *, is_open: bool) -> _Planned:
         """Plan one schedule. Raises a CloacaError when it cannot be planned."""
         workflow = registry.find(due.workflow_name)
         plan = catchup.plan(
@@ -216,7 +209,8 @@ class Firing:
             missed=_missed(due, self.options.max_catchup),
         )  # fmt: skip
         options = options_of(due, timeout_seconds=self.options.run_timeout_seconds)
-        return _Planned(due, plan, list(_fires(due, plan.times, workflow, options)))
+        fires = _fires(due, plan.times, workflow, options, is_open=is_open)
+        return _Planned(due, plan, list(fires))
 
     def _isolate(self, session: Session, error: Exception) -> Fired | None:
         """Fire one by one from now on, until the schedule that breaks the transaction is parked."""
@@ -264,7 +258,9 @@ def park(session: Session, parked: Mapping[UUID, str]) -> None:
 
 def unpark(session: Session) -> list[UUID]:
     """Plan parked schedules again whose workflow this process has code for; returns their ids."""
-    return session.ids(sql_schedules.unpark_schedules, _names())
+    with session.transaction():
+        session.order_parking()
+        return session.ids(sql_schedules.unpark_schedules, _names())
 
 
 def is_any_due(session: Session) -> bool:
@@ -273,10 +269,36 @@ def is_any_due(session: Session) -> bool:
     return bool(found) and float(found[0][0]) <= 0
 
 
+def _overdue_strangers(session: Session) -> list[tuple[UUID, str]]:
+    rows = session.run(sql_schedules.overdue_strangers, _names(), patience=STRANGER_SECONDS)
+    return [(session.uuid(id), name) for id, name in rows]
+
+
+def _strangers(session: Session) -> dict[UUID, str]:
+    """Return why overdue schedules of unknown workflows cannot be planned, by their ids."""
+    overdue = _overdue_strangers(session)
+    known = {
+        name
+        for (text,) in session.run(sql_schedules.workflows_of_workers)
+        for name in json.loads(text)
+    }
+    return {id: str(WorkflowNotFound(name, known)) for id, name in overdue if name not in known}
+
+
+def _with_open_run(session: Session, due: Sequence[DueSchedule]) -> set[UUID]:
+    """Return which schedules must not start a run beside one that is open."""
+    careful = [(one.id,) for one in due if one.overlap_policy == OverlapPolicy.SKIP]
+    return set(session.ids(sql_schedules.open_runs, careful)) if careful else set()
+
+
 def _fires(
-    due: DueSchedule, times: Sequence[datetime], workflow: Workflow, options: Options
+    due: DueSchedule,
+    times: Sequence[datetime],
+    workflow: Workflow,
+    options: Options,
+    *,
+    is_open: bool,
 ) -> Iterator[Fire]:
-    is_open = due.has_open_run
     for time in times:
         made = None
         if not is_open or due.overlap_policy != OverlapPolicy.SKIP:

@@ -1,17 +1,22 @@
-"""What the races have in common: outcomes that wait to be settled, and one settle of them."""
+"""What the races have in common: threads that halt, outcomes that wait, and one settle of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from cloaca_django.dialect import Session
 from cloaca_django.engine import settlement
 from cloaca_django.engine.memory import Memory
 from cloaca_django.engine.settlement import Outcome, Settled
+from tests.crash.faults import Crash, Plan
 from tests.crash.world import LogicalWorker
+
+PATIENCE = 15.0
 
 ONE_WRITER = pytest.mark.skipif(
     connection.vendor == "sqlite",
@@ -44,3 +49,81 @@ def settle_all(session: Session, outcomes: Sequence[Outcome]) -> int:
         accepted += len(settled.accepted)
         outcomes = settled.waiting
     return accepted
+
+
+class Halt:
+    """A place where a thread stops until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Event()
+        self._may_go_on = threading.Event()
+
+    def here(self) -> None:
+        """Stop the calling thread, the first time it comes by."""
+        if not self._arrived.is_set():
+            self._arrived.set()
+            assert self._may_go_on.wait(PATIENCE), "nobody lets it go on"
+
+    def before(self, point: str) -> Plan:
+        """Return a plan of which connections stop here before they first do what it says."""
+        return _HaltingPlan(self, point)
+
+    def catch(self, worker: LogicalWorker, point: str) -> None:
+        """Let a worker's next turn stop here before it first does what ``point`` says."""
+        worker.plan = self.before(point)
+        worker.turn.close()
+
+    def await_arrival(self) -> None:
+        """Wait until a thread has stopped here."""
+        assert self._arrived.wait(PATIENCE), "nobody came"
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        self._may_go_on.set()
+
+
+class _HaltingPlan(Plan):
+    def __init__(self, halt: Halt, point: str) -> None:
+        super().__init__()
+        self._halt = halt
+        self._point = point
+
+    def reach(self, point: str) -> Crash | None:
+        if point.startswith(self._point):
+            self._halt.here()
+        return None
+
+
+class Beside:
+    """A callable that runs on a thread of its own during the block, with its own connections."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+        self._failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name="beside")
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        except BaseException as error:  # raised again in the test's thread
+            self._failed.append(error)
+        finally:
+            connections.close_all()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.join(PATIENCE)
+
+    def has_ended_within(self, seconds: float) -> bool:
+        """Say whether it ends in so many seconds."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def await_end(self) -> None:
+        """Wait for its end, and raise what it raised."""
+        assert self.has_ended_within(PATIENCE), "it hangs"
+        if self._failed:
+            raise self._failed[0]
