@@ -47,7 +47,9 @@ def plan(schedule: Schedule, *, since: datetime, now: datetime, missed: Missed) 
     times, older = cron.newest_fires(schedule, since - TICK, until, count=wanted)
     kept = tuple(time for time in times if patience is None or now - time <= patience)
     passed_over = older + len(times) - len(kept)
-    return Plan(kept, passed_over, next_fire(schedule, after=now, end=missed.end))
+    # A clock that is set back between two looks at it must not take the plan back with it.
+    after = max(now, since - TICK)
+    return Plan(kept, passed_over, next_fire(schedule, after=after, end=missed.end))
 
 
 def next_fire(
