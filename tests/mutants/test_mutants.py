@@ -105,6 +105,36 @@ MUTANTS = [
         f"{CRASHES}/test_unknown_commit.py"
         "::test_claims_whose_commit_has_no_reply_are_taken_back_before_the_next_claim",
     ),
+    Mutant(
+        "split_fire",
+        f"{CRASHES}/test_crash_points.py::test_no_crash_at_any_point_breaks_a_promise[fire]",
+    ),
+    Mutant(
+        "fires_again",
+        f"{CRASHES}/test_schedule_clock.py"
+        "::test_an_edit_after_a_jump_back_does_not_repeat_what_was_fired",
+    ),
+    Mutant(
+        "no_schedule_lock",
+        f"{RACES}/test_schedule_races.py"
+        "::test_a_change_that_has_the_row_first_decides[disabled]",
+        ("postgresql",),
+    ),
+    Mutant(
+        "plans_from_now",
+        f"{CRASHES}/test_schedule_clock.py::test_ten_days_of_downtime[all-None-100]",
+    ),
+    Mutant(
+        "plan_goes_back",
+        f"{CRASHES}/test_schedule_clock.py"
+        "::test_a_clock_set_back_while_a_schedule_is_read_leaves_its_plan",
+    ),
+    Mutant(
+        "unordered_parks",
+        f"{RACES}/test_schedule_races.py"
+        "::test_whoever_brings_the_code_is_not_overtaken_by_a_park[UPDATE cloaca_schedule]",
+        ("postgresql",),
+    ),
 ]
 HERE = [mutant for mutant in MUTANTS if connection.vendor in mutant.databases]
 
