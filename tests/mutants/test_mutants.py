@@ -116,8 +116,7 @@ MUTANTS = [
     ),
     Mutant(
         "no_schedule_lock",
-        f"{RACES}/test_schedule_races.py"
-        "::test_a_change_that_has_the_row_first_decides[disabled]",
+        f"{RACES}/test_schedule_races.py::test_a_change_that_has_the_row_first_decides[disabled]",
         ("postgresql",),
     ),
     Mutant(
