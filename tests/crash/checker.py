@@ -65,11 +65,17 @@ def read(connection: Any) -> Store:
     return store
 
 
-def always(store: Store, started: Iterable[tuple[int, str]] = ()) -> list[str]:
-    """Return the violations of what holds at every moment."""
+def always(
+    store: Store, started: Iterable[tuple[int, str]] = (), *, cap: int = fires.CAP
+) -> list[str]:
+    """Return the violations of what holds at every moment.
+
+    ``cap``: how many missed times schedules make up for.
+    """
     return [
         *_legal_moves(store), *_ends(store), *_order(store), *_run_status(store),
-        *_effects(store), *_bounds(store), *_starts(started), *fires.always(store.timetable),
+        *_effects(store), *_bounds(store), *_starts(started),
+        *fires.always(store.timetable, cap=cap),
     ]  # fmt: skip
 
 

@@ -379,7 +379,8 @@ class World:
     def violations(self, *, at_end: bool = True) -> list[str]:
         """Return what is wrong with the store now."""
         store = checker.read(connection)
-        found = checker.always(store, self.started)
+        cap = self.firing.max_catchup if self.firing else fires.CAP
+        found = checker.always(store, self.started, cap=cap)
         if at_end:
             found += checker.drained(store, self.operator, self.acknowledged)
         if at_end and self.firing:

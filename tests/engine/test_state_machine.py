@@ -1,4 +1,4 @@
-"""Every order of everything: random runs, workers that freeze, die and lose connections, operators.
+"""Every order of everything: random runs, schedules, workers that freeze, die or lose connections.
 
 Three logical workers share one database and one clock, on one thread. After each step the
 invariants are read from the rows; at the end everybody thaws and every run must end.
@@ -25,21 +25,26 @@ from hypothesis.stateful import (
 )
 
 from cloaca_django.core import registry
-from cloaca_django.core.states import RUN_FINAL, RunStatus
-from cloaca_django.engine import operations
+from cloaca_django.core.states import RUN_FINAL, CatchupPolicy, OverlapPolicy, RunStatus
+from cloaca_django.engine import backfill, operations, timetable
+from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.messages import HandBack
 from cloaca_django.errors import InvalidTransition
-from cloaca_django.models import PipelineExecution
-from tests.crash import checker
+from cloaca_django.models import CronExecution, CronSchedule, PipelineExecution
 from tests.crash.account import NOTES
 from tests.crash.faults import Crash
+from tests.crash.fires import TRIGGERED
 from tests.crash.graphs import Node
-from tests.crash.world import LogicalWorker, World
+from tests.crash.world import ALIAS, LogicalWorker, World
 
 WORKERS = 3
 STEPS = 60
 LIMIT = 2
 MAX_OPEN_RUNS = 5
+MAX_SCHEDULES = 2
+CHANGES = ("edit", "enable", "disable", "delete")
+# How many missed times are made up for: few, so that runs do not pile up.
+CATCHUP = 3
 
 # Which runs an operator may pause, resume, cancel and replay.
 ALLOWED = {
@@ -82,6 +87,17 @@ def name_of(shape: Shape) -> str:
         for after, atomic, tries in shape
     )
 
+
+# What schedules say. None is denser than the clock's longest step, so that few times pass at once.
+expressions = st.sampled_from(["*/5 * * * *", "*/7 * * * *", "3,4 * * * *"])
+schedule_facts = st.fixed_dictionaries(
+    {"cron_expression": expressions},
+    optional={
+        "catchup_policy": st.sampled_from(CatchupPolicy.values),
+        "overlap_policy": st.sampled_from(OverlapPolicy.values),
+        "deadline_seconds": st.sampled_from([None, 30, 600]),
+    },
+)
 
 at_worker = st.integers(0, WORKERS - 1)
 at_any = st.integers(0, 1000)
@@ -254,13 +270,72 @@ class Machine(RuleBasedStateMachine):
         act(self.world.operator, "limited")
         self.hits[act.__name__] += 1
 
+    # -- schedules
+
+    @precondition(lambda self: CronSchedule.objects.count() < MAX_SCHEDULES)
+    @rule(facts=schedule_facts)
+    def make_schedule(self, facts: dict[str, Any]) -> None:
+        timetable.register(ALIAS, "limited", facts)
+        self.hits["schedules"] += 1
+
+    @precondition(lambda self: CronSchedule.objects.exists())
+    @rule(at=at_worker, which=at_any)
+    def let_schedule_fall_due(self, at: int, which: int) -> None:
+        """Time passes to the next time of a schedule; a worker ticks."""
+        due = self._schedule(which).next_run_at
+        assert due is not None
+        # Not beyond a lease, or every step would be a worker's death.
+        self.world.advance(min(max((due - self.world.now).total_seconds(), 0.0) + 0.5, 330.0))
+        before = CronExecution.objects.count()
+        if worker := self._at(at):
+            worker.step()
+        self.hits["times fired"] += CronExecution.objects.count() - before
+
+    @precondition(lambda self: CronSchedule.objects.exists())
+    @rule(
+        which=at_any,
+        act=st.sampled_from(["edit", "enable", "disable", "delete"]),
+        facts=schedule_facts,
+    )
+    def change_schedule(self, which: int, act: str, facts: dict[str, Any]) -> None:
+        schedule = self._schedule(which)
+        # The journal knows an edit by its moment.
+        self.world.tick()
+        if act == "edit":
+            timetable.update(ALIAS, schedule.pk, facts)
+        elif act == "delete":
+            timetable.delete(ALIAS, schedule.pk)
+        else:
+            timetable.set_enabled(ALIAS, schedule.pk, enabled=act == "enable")
+        self.hits[f"schedules: {act}"] += 1
+
+    def _may_start_run(self) -> bool:
+        return CronSchedule.objects.exists() and self._may_submit()
+
+    @precondition(_may_start_run)
+    @rule(which=at_any, minutes=st.sampled_from([5, 20]))
+    def backfill(self, which: int, minutes: int) -> None:
+        end = self.world.now
+        start = end - timedelta(minutes=minutes)
+        made = backfill.backfill(self.world.operator, self._schedule(which), start=start, end=end)
+        self.hits["times backfilled"] += len(made)
+
+    @precondition(_may_start_run)
+    @rule(which=at_any)
+    def trigger(self, which: int) -> None:
+        backfill.trigger(self.world.operator, self._schedule(which), reason=TRIGGERED)
+        self.hits["triggers"] += 1
+
+    def _schedule(self, which: int) -> CronSchedule:
+        schedules = list(CronSchedule.objects.order_by("created_at", "pk"))
+        return schedules[which % len(schedules)]
+
     # -- what holds
 
     @invariant()
     def every_promise_that_holds_always(self) -> None:
         self.hits["steps"] += 1
-        found = checker.read(connection)
-        assert checker.always(found, self.world.started) == []
+        assert self.world.violations(at_end=False) == []
 
     def teardown(self) -> None:
         """Let everybody work and every pause end: then every run ends too."""
@@ -271,6 +346,8 @@ class Machine(RuleBasedStateMachine):
 
     def _end(self) -> None:
         operations.resume_workflow(self.world.operator, "limited")
+        # What is due now is fired, and nothing after it: the drain comes to an end.
+        CronSchedule.objects.update(end_date=self.world.now)
         for run in PipelineExecution.objects.filter(status=RunStatus.PAUSED):
             operations.resume(self.world.operator, run.id)
         self.world.drain()
@@ -285,6 +362,7 @@ def test_no_order_of_events_breaks_a_promise(transactional_db):
     is_thorough = os.environ.get("HYPOTHESIS_PROFILE") == "ci"
     examples = {"sqlite": (60, 200), "postgresql": (15, 50)}[connection.vendor][is_thorough]
     with World() as world:
+        world.firing = FiringOptions(max_catchup=CATCHUP)
         machine = type("Machine", (Machine,), {"world": world, "hits": Counter()})
         run_state_machine_as_test(
             machine,
