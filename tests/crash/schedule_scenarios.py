@@ -97,10 +97,10 @@ def _one_has_no_context(stage: Stage) -> None:
 
 
 def _one_breaks_the_transaction(stage: Stage) -> None:
-    """Nobody expects what it raises, so the others are fired one by one."""
-    _made(stage, HOURLY)
-    _made(stage, HOURLY, "tock")
-    _made(stage, HOURLY, "fork")
+    """Nobody expects what it raises, so the others are fired one by one, in the order of time."""
+    _made(stage, "10 * * * *")
+    _made(stage, "20 * * * *", "tock")
+    _made(stage, "30 * * * *", "fork")
     CronSchedule.objects.filter(workflow_name="tock").update(workflow_name="picky")
     _let_pass(stage)
 
