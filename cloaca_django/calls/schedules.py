@@ -71,15 +71,16 @@ class ScheduleCalls(Ground):
     def update_cron_schedule(
         self,
         schedule_id: UUID | str,
-        cron_expression: str,
-        timezone: str = "UTC",
+        cron_expression: str | None = None,
+        timezone: str | None = None,
         **facts: Any,
     ) -> None:
-        """Change a schedule; facts that are not given stay. Its next run is planned from now on.
+        """Change a schedule; what is not given stays. Its next run is planned from now on.
 
         Raises ScheduleNotFound and what ``register_cron_workflow`` raises.
         """
-        given = {"cron_expression": cron_expression, "timezone": timezone, **facts}
+        times = {"cron_expression": cron_expression, "timezone": timezone}
+        given = {**{name: value for name, value in times.items() if value is not None}, **facts}
         with self._timetable():
             timetable.update(self.alias, inputs.schedule_id(schedule_id), given)
 

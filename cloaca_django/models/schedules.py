@@ -120,6 +120,9 @@ class CronExecution(models.Model):
     claimed_at = models.DateTimeField(help_text="When it was fired, by the database's clock.")
     reason = models.TextField(default="", blank=True, help_text="Why it started no run.")
 
+    # Set by FireQuerySet.with_result(); None without a run.
+    result: str | None
+
     objects = querysets.FireQuerySet.as_manager()
 
     class Meta:
