@@ -152,7 +152,13 @@ def change(schedule: CronSchedule, values: Mapping[str, Any], now: datetime) -> 
     if changed & TIMING or is_planned:
         plan_from(schedule, now)
     schedule.updated_at = now
-    schedule.save()
+    try:
+        with transaction.atomic(using=schedule._state.db):
+            schedule.save()
+    except IntegrityError:
+        if "name" in changed:
+            raise ScheduleExists(str(schedule.name)) from None
+        raise
     return schedule
 
 
