@@ -427,6 +427,10 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         if self._config.enable_cron_scheduling:
             try:
                 declarations.sync(self.alias)
+            except BaseException:
+                # Nobody gets this runner, so nobody can shut it down.
+                self._database.release()
+                raise
             finally:
                 self._release_connection()
 
