@@ -66,7 +66,7 @@ def delete_passed_over(d: Fragments) -> str:
     """Delete old fires that started no run: their schedule passed them over."""
     return f"""
         DELETE FROM cloaca_fire WHERE id IN (
-            SELECT f.id FROM cloaca_fire f WHERE {_is_passed_over(d)}
+            SELECT f.id FROM cloaca_fire f {d.by("cloaca_fire_claimed")} WHERE {_is_passed_over(d)}
             ORDER BY f.claimed_at LIMIT %(room)s {d.lock_or_skip})
         RETURNING id"""
 
