@@ -95,7 +95,13 @@ class CronSchedule(models.Model):
                 fields=["next_run_at"],
                 name="cloaca_schedule_due",
                 condition=Q(enabled=True, next_run_at__isnull=False, parked_at__isnull=True),
-            )
+            ),
+            # Serves a worker that learnt of a workflow: its parked schedules are planned again.
+            models.Index(
+                fields=["workflow_name"],
+                name="cloaca_schedule_parked",
+                condition=Q(parked_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
