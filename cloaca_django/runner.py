@@ -28,7 +28,6 @@ from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin, WorkerKind
 from cloaca_django.dialect import Session, open_session, site_session
 from cloaca_django.engine import (
-    declarations,
     eager,
     inputs,
     nesting,
@@ -78,7 +77,12 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         self._lease: sharing.Lease | None = None
         self._is_closed = False
         if not self._is_site:
-            self._sync_schedules()
+            try:
+                self._sync_schedules()
+            except BaseException:
+                # Nobody gets this runner, so nobody can shut it down.
+                self._database.release()
+                raise
             self._started_worker()
 
     @staticmethod
@@ -421,18 +425,6 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         connection = connections[self.alias]
         if self._database.is_ours and not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-
-    def _sync_schedules(self) -> None:
-        """Bring in what code declared so far, as a worker of a site does when it starts."""
-        if self._config.enable_cron_scheduling:
-            try:
-                declarations.sync(self.alias)
-            except BaseException:
-                # Nobody gets this runner, so nobody can shut it down.
-                self._database.release()
-                raise
-            finally:
-                self._release_connection()
 
     def _has_cron(self) -> bool:
         return self._config.enable_cron_scheduling

@@ -11,7 +11,7 @@ from uuid import UUID
 from cloaca_django.calls.ground import Ground
 from cloaca_django.core import moments, options
 from cloaca_django.core.context import Context
-from cloaca_django.engine import backfill, inputs, schedule_reads, timetable
+from cloaca_django.engine import backfill, declarations, inputs, schedule_reads, timetable
 from cloaca_django.errors import CronDisabled, InvalidContextType
 from cloaca_django.handles import RunHandle
 
@@ -182,6 +182,12 @@ class ScheduleCalls(Ground):
         return [self.handle(run_id) for run_id in made]
 
     # -- the steps of the above
+
+    def _sync_schedules(self) -> None:
+        """Bring in what code declared so far, as a worker of a site does when it starts."""
+        if self._has_cron():
+            with self._reading():
+                declarations.sync(self.alias)
 
     @contextmanager
     def _cron_reading(self) -> Iterator[None]:
