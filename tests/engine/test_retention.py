@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from cloaca_django import clock, ids
+from cloaca_django import clock
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.engine import operations
 from cloaca_django.engine.retention import Keeper, Pruner
@@ -29,8 +29,6 @@ DAY = 86_400.0
 def aged(world, monkeypatch):
     """A worker whose run ids carry the manual clock, as its database does."""
     monkeypatch.setattr(clock, "milliseconds", lambda: int(world.time.now.timestamp() * 1000))
-    # Ids never go back, and other tests made some on the clock of today.
-    monkeypatch.setattr(ids, "_last", (0, 0))
     return world
 
 
