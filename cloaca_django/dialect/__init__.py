@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, transaction
 from django.db import utils as django_errors
+from django.db.models import Model, QuerySet
 
 from cloaca_django.dialect import postgresql, sqlite
 from cloaca_django.dialect.postgresql import LOOK
@@ -16,6 +17,8 @@ from cloaca_django.dialect.session import Lanes, Row, Session
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+M = TypeVar("M", bound=Model)
 
 __all__ = [
     "LOOK",
@@ -26,6 +29,7 @@ __all__ = [
     "close_pool",
     "is_disconnected",
     "is_transient",
+    "locked",
     "open_session",
     "site_session",
 ]
@@ -77,6 +81,11 @@ def site_session(alias: str) -> Session:
     """Return a session on the calling thread's Django connection."""
     wrapper = connections[alias]
     return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper))
+
+
+def locked(rows: QuerySet[M]) -> QuerySet[M]:
+    """Return rows that nobody else may change until the caller's transaction ends."""
+    return rows.select_for_update()
 
 
 def abort_connections(wrappers: Sequence[BaseDatabaseWrapper]) -> None:
