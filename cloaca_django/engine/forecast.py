@@ -67,7 +67,9 @@ def find(alias: str, word: str) -> CronSchedule:
         found = rows.filter(pk=inputs.schedule_id(word)).first()
     except InvalidIdentifier:
         found = None
-    found = found or rows.filter(name=word).first()
+    # No name holds a NUL, and not every database lets one ask for it.
+    if found is None and "\0" not in word:
+        found = rows.filter(name=word).first()
     if found is None:
         known = rows.filter(name__isnull=False).values_list("name", flat=True)
         raise ScheduleNotFound(word, known=[str(name) for name in known])

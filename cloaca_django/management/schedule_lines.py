@@ -70,15 +70,23 @@ def entry(found: Entry) -> Iterator[str]:
     if found.fate is Fate.REFUSED:
         yield f"  {found.why}"
     if found.fate is Fate.TAKEN:
-        facts = found.facts
-        yield f"  runs {found.workflow} at {facts['cron_expression']} {facts['timezone']}"
-        yield (
-            f"  queue {facts['queue']}, priority {facts['priority']},"
-            f" {'enabled' if facts['enabled'] else 'disabled'}"
-            f", context {redaction.redacted(facts['context'])}"
-        )
+        yield from _facts(found)
     for note in found.notes:
         yield f"  note: {note}"
+
+
+def _facts(found: Entry) -> Iterator[str]:
+    facts = found.facts
+    yield f"  runs {found.workflow} at {facts['cron_expression']} {facts['timezone']}"
+    words = [
+        f"queue {facts['queue']}",
+        f"priority {facts['priority']}",
+        "enabled" if facts["enabled"] else "disabled",
+        f"context {redaction.redacted(facts['context'])}",
+    ]
+    words += [f"from {facts['start_date']}"] if facts["start_date"] else []
+    words += [f"until {facts['end_date']}"] if facts["end_date"] else []
+    yield f"  {', '.join(words)}"
 
 
 def entry_data(found: Entry) -> dict[str, Any]:
