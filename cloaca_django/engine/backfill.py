@@ -57,8 +57,9 @@ def backfill(
 ) -> list[UUID]:
     """Start a run for each time of a schedule from ``start`` to ``end``, both included.
 
-    Times that have, or had, a run are left out. Returns the ids of the new runs, by time. Raises
-    InvalidOption for an end in the future or before the start, and for more than ``MAX_TIMES``.
+    Times that have a run are left out; those whose run retention deleted are forgotten. Returns
+    the ids of the new runs, by time. Raises InvalidOption for an end in the future or before the
+    start, and for more than ``MAX_TIMES``.
     """
     inputs.check_words("backfill()", by=by, reason=reason)
     times = times_between(session, schedule, start=start, end=end)
