@@ -17,7 +17,7 @@ from cloaca_django.engine import firing, inputs, notices, submission
 from cloaca_django.engine.firing import Fire
 from cloaca_django.engine.submission import Submission
 from cloaca_django.errors import InvalidOption
-from cloaca_django.models import CronSchedule
+from cloaca_django.models import CronExecution, CronSchedule
 
 MAX_TIMES = 10_000
 BATCH = 200
@@ -58,8 +58,9 @@ def backfill(
 ) -> list[UUID]:
     """Start a run for each time of a schedule from ``start`` to ``end``, both included.
 
-    Times that have, or had, a run are left out. Returns the ids of the new runs, by time. Raises
-    InvalidOption for an end in the future or before the start, and for more than ``MAX_TIMES``.
+    Times that have a run are left out; those whose run retention deleted are forgotten. Returns
+    the ids of the new runs, by time. Raises InvalidOption for an end in the future or before the
+    start, and for more than ``MAX_TIMES``.
     """
     inputs.check_words("backfill()", by=by, reason=reason)
     times = times_between(session, schedule, start=start, end=end)
@@ -93,6 +94,18 @@ def times_between(
         rule = f"must leave at most {MAX_TIMES} times, not {count}; take the range in parts"
         raise InvalidOption(owner, "start", start, rule=rule)
     return cron.fires_between(planned, start - catchup.TICK, end)
+
+
+def open_times(
+    alias: str, session: Session, schedule: CronSchedule, *, start: datetime, end: datetime
+) -> list[datetime]:
+    """Return the times for which a backfill would start a run now. Raises InvalidOption."""
+    times = times_between(session, schedule, start=start, end=end)
+    fires = CronExecution.objects.using(alias).filter(schedule=schedule.pk).started()
+    done = set(
+        fires.filter(scheduled_time__range=(start, end)).values_list("scheduled_time", flat=True)
+    )
+    return [time for time in times if time not in done]
 
 
 def _start(session: Session, fires: Sequence[Fire]) -> list[Submission]:

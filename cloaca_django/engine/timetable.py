@@ -15,13 +15,12 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from cloaca_django import ids
+from cloaca_django import dialect, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import catchup, cron, options, registry, schedule_facts
 from cloaca_django.core.context import decode, encode
 from cloaca_django.core.params import validate
 from cloaca_django.dialect import LOOK, site_session
-from cloaca_django.dialect import locked as with_lock
 from cloaca_django.engine import inputs
 from cloaca_django.errors import ScheduleExists, ScheduleNotFound
 from cloaca_django.models import CronSchedule
@@ -46,7 +45,7 @@ def register(
     is a ScheduleExists. Raises InvalidCronExpression, InvalidTimezone, InvalidOption,
     InvalidContext, InvalidParams.
     """
-    values = _values(owner, workflow_name, facts)
+    values = checked_values(owner, workflow_name, facts)
     name = values.get("name")
     with _writing(alias) as now:
         for _ in range(2):
@@ -81,7 +80,7 @@ def update(
         if "cron_expression" in facts or "timezone" in facts:
             kept = {"cron_expression": schedule.cron_expression, "timezone": schedule.timezone}
             facts = {**kept, **facts}
-        return change(schedule, _values(owner, schedule.workflow_name, facts), now)
+        return change(schedule, checked_values(owner, schedule.workflow_name, facts), now)
 
 
 def set_enabled(
@@ -126,7 +125,8 @@ def locked(alias: str, schedule_id: UUID, doing: str) -> CronSchedule:
 
     Precondition: a transaction is open. ``doing`` is what was asked, for the error.
     """
-    found = with_lock(CronSchedule.objects.using(alias).filter(pk=schedule_id)).first()
+    rows = CronSchedule.objects.using(alias).filter(pk=schedule_id)
+    found = dialect.locked(rows).first()
     if found is None:
         raise ScheduleNotFound(schedule_id, doing)
     return found
@@ -134,7 +134,7 @@ def locked(alias: str, schedule_id: UUID, doing: str) -> CronSchedule:
 
 def named(alias: str, name: str) -> CronSchedule | None:
     """Return the schedule of a name under lock; None if there is none."""
-    return with_lock(CronSchedule.objects.using(alias).filter(name=name)).first()
+    return dialect.locked(CronSchedule.objects.using(alias).filter(name=name)).first()
 
 
 def change(schedule: CronSchedule, values: Mapping[str, Any], now: datetime) -> CronSchedule:
@@ -200,7 +200,7 @@ def _writing(alias: str) -> Iterator[datetime]:
         session.announce(LOOK)
 
 
-def _values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def checked_values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return checked values for the fields of a row."""
     values = schedule_facts.checked(owner, facts)
     values["workflow_name"] = options.text(owner, "workflow_name", workflow_name, low=1, high=255)
