@@ -32,6 +32,8 @@ if hasattr(os, "register_at_fork"):
 
 _VERSION = 0xF << 76
 _VARIANT = 0x3 << 62
+# A clock that is set back further than this is followed.
+BACKWARD_MS = 10_000
 # Left clear at first, so that successors in one millisecond never reach the variant's bits.
 _HEADROOM = 0x1 << 61
 _RANDOM = 0x4 << 76 | 0x2 << 62
@@ -48,13 +50,13 @@ def new_run_id() -> UUID:
     """Return a UUID ordered by time (version 7): milliseconds, then 74 random bits.
 
     Of two made by one process the later one is greater, within a millisecond and when the clock is
-    set back too: runs that wait for a place are let in by their ids. Source: RFC 9562, section 6.2,
-    method 2.
+    set back a little too: runs that wait for a place are let in by their ids. Source: RFC 9562,
+    section 6.2, method 2.
     """
     global _last  # noqa: PLW0603 - what the next id must exceed
     with _lock:
         milliseconds, bits = clock.milliseconds(), _generator.getrandbits(80) & ~_HEADROOM
-        if milliseconds <= _last[0]:
+        if _last[0] - BACKWARD_MS <= milliseconds <= _last[0]:
             milliseconds, bits = _last[0], _last[1] + 1 + _generator.getrandbits(32)
         _last = milliseconds, bits
     return run_id_at(milliseconds, bits)

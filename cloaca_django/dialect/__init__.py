@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, transaction
 from django.db import utils as django_errors
@@ -16,6 +16,9 @@ from cloaca_django.dialect.session import Lanes, Row, Session
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import QuerySet
+
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
 
 __all__ = [
     "LOOK",
@@ -26,6 +29,7 @@ __all__ = [
     "close_pool",
     "is_disconnected",
     "is_transient",
+    "locked",
     "open_session",
     "site_session",
 ]
@@ -77,6 +81,12 @@ def site_session(alias: str) -> Session:
     """Return a session on the calling thread's Django connection."""
     wrapper = connections[alias]
     return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper))
+
+
+def locked(rows: Rows) -> Rows:
+    """Lock what a query set reads until the transaction's end; a file is locked as a whole."""
+    # Not the key: others may write rows that refer to these.
+    return rows.select_for_update(no_key=True)
 
 
 def abort_connections(wrappers: Sequence[BaseDatabaseWrapper]) -> None:

@@ -7,7 +7,7 @@ again after a crash: a time that has its run already is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from cloaca_django import ids
@@ -17,10 +17,11 @@ from cloaca_django.engine import firing, inputs, notices, submission
 from cloaca_django.engine.firing import Fire
 from cloaca_django.engine.submission import Submission
 from cloaca_django.errors import InvalidOption, ScheduleNotFound
-from cloaca_django.models import CronSchedule
+from cloaca_django.models import CronExecution, CronSchedule
 
 MAX_TIMES = 10_000
 BATCH = 200
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def trigger(
@@ -59,9 +60,9 @@ def backfill(
 ) -> list[UUID]:
     """Start a run for each time of a schedule from ``start`` to ``end``, both included.
 
-    Times that have, or had, a run are left out. Returns the ids of the new runs, by time. Raises
-    InvalidOption for an end in the future or before the start, and for more than ``MAX_TIMES``;
-    ScheduleNotFound if it was deleted meanwhile.
+    Times that have a run are left out; those whose run retention deleted are forgotten. Returns
+    the ids of the new runs, by time. Raises InvalidOption for an end in the future or before the
+    start, and for more than ``MAX_TIMES``; ScheduleNotFound if it was deleted meanwhile.
     """
     inputs.check_words("backfill()", by=by, reason=reason)
     times = times_between(session, schedule, start=start, end=end)
@@ -87,12 +88,26 @@ def times_between(
         raise InvalidOption(owner, "end", end, rule=f"must have passed; it is {now}")
     if start > end:
         raise InvalidOption(owner, "start", start, rule=f"must not be after the end, {end}")
+    if start < EARLIEST:
+        raise InvalidOption(owner, "start", start, rule="must be of 1970 or later")
     planned = cron.parse(schedule.cron_expression, schedule.timezone)
     count = cron.count_fires(planned, start - catchup.TICK, end)
     if count > MAX_TIMES:
         rule = f"must leave at most {MAX_TIMES} times, not {count}; take the range in parts"
         raise InvalidOption(owner, "start", start, rule=rule)
     return cron.fires_between(planned, start - catchup.TICK, end)
+
+
+def open_times(
+    alias: str, session: Session, schedule: CronSchedule, *, start: datetime, end: datetime
+) -> list[datetime]:
+    """Return the times for which a backfill would start a run now. Raises InvalidOption."""
+    times = times_between(session, schedule, start=start, end=end)
+    fires = CronExecution.objects.using(alias).filter(schedule=schedule.pk).started()
+    done = set(
+        fires.filter(scheduled_time__range=(start, end)).values_list("scheduled_time", flat=True)
+    )
+    return [time for time in times if time not in done]
 
 
 def _start(session: Session, schedule: CronSchedule, fires: Sequence[Fire]) -> list[Submission]:

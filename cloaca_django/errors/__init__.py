@@ -26,7 +26,7 @@
     │   │                           ForeignDependency, AmbiguousDependency,
     │   │                           CircularDependency, UnrelatedRule
     │   ├── WorkflowNotFound, VersionNotFound, ScheduleNotFound, RunNotFound
-    │   └── IdempotencyConflict, ScheduleExists
+    │   └── IdempotencyConflict, ScheduleExists, NothingToImport
     ├── ContextKeyNotFound (KeyError)
     ├── DatabaseUnreachable (ValueError, RuntimeError)
     ├── WaitTimeout (TimeoutError, ValueError)
@@ -100,6 +100,7 @@ from cloaca_django.errors.inputs import (
     InvalidTimestamp,
     InvalidTimezone,
     MalformedContext,
+    NothingToImport,
     ScheduleExists,
     ScheduleNotFound,
     UnreadableContext,
@@ -176,6 +177,7 @@ __all__ = [
     "NoOpenBuilder",
     "NotInTenant",
     "NotMigrated",
+    "NothingToImport",
     "OptionOutOfRange",
     "RunNotFinished",
     "RunNotFound",

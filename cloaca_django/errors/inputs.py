@@ -188,8 +188,15 @@ class VersionNotFound(InvalidInput):
 class ScheduleNotFound(InvalidInput):
     """A schedule id that no row has. ``doing`` is what was asked, such as ``get cron schedule``."""
 
-    def __init__(self, schedule_id: object, doing: str = "get cron schedule") -> None:
-        super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}")
+    def __init__(
+        self,
+        schedule_id: object,
+        doing: str = "get cron schedule",
+        *,
+        known: Iterable[str] = (),
+    ) -> None:
+        hint = nearest(str(schedule_id), known)
+        super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}{hint}")
 
 
 class ScheduleExists(InvalidInput):
@@ -199,6 +206,15 @@ class ScheduleExists(InvalidInput):
         super().__init__(
             f"A schedule named {shown(name)} exists (unique constraint on the name); "
             "update it, delete it or choose another name"
+        )
+
+
+class NothingToImport(InvalidInput):
+    """A database without the tables that schedules were to be imported from."""
+
+    def __init__(self, alias: str, table: str) -> None:
+        super().__init__(
+            f"Database {shown(alias)} has no table {table}; name another alias if it is elsewhere"
         )
 
 

@@ -241,6 +241,18 @@ def test_operations_work_inside_the_tests_transaction(runner):
     assert waiting.result().error_message == "Cancelled: no"
 
 
+def test_a_schedule_is_run_by_a_trigger_or_a_backfill_that_is_waited_for(runner):
+    workflows.single("w", lambda context: {"at": context["scheduled_time"]})
+    id = runner.register_cron_workflow("w", "0 2 * * *")
+    assert runner.trigger_cron_schedule(id).wait().status == "Completed"
+    start, end = "2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z"
+    results = [handle.wait() for handle in runner.backfill(id, start, end)]
+    assert [result.final_context["at"] for result in results] == [
+        "2026-01-01T02:00:00+00:00",
+        "2026-01-02T02:00:00+00:00",
+    ]
+
+
 def test_a_hundred_tasks_run_in_one_test(runner):
     workflows.fan("w", 100, lambda context: context.set("seen", [1]))
     assert runner.execute("w", Context()).status == "Completed"
