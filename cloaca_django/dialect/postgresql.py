@@ -37,7 +37,7 @@ class PostgresFragments:
     lock_run = "FOR NO KEY UPDATE OF r"
     lock_run_or_skip = "FOR NO KEY UPDATE OF r SKIP LOCKED"
     lock_schedule_or_skip = "FOR NO KEY UPDATE OF s SKIP LOCKED"
-    keep_schedule = "FOR KEY SHARE OF s"
+    keep_schedule = "FOR SHARE OF s"
     share_or_skip = "FOR SHARE SKIP LOCKED"
     task_lock_or_skip = "FOR NO KEY UPDATE SKIP LOCKED"
 

@@ -63,7 +63,7 @@ def insert_fires(d: Fragments) -> str:
 
 
 def keep_schedule(d: Fragments) -> str:
-    """Lock a schedule against being deleted or edited; firing it goes on."""
+    """Lock a schedule against being deleted, edited or fired."""
     return f"""
         SELECT s.id FROM cloaca_schedule s
         WHERE s.id IN (SELECT o_id FROM {d.source("id uuid")}) {d.keep_schedule}"""

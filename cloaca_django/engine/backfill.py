@@ -123,9 +123,10 @@ def _start(session: Session, schedule: CronSchedule, fires: Sequence[Fire]) -> l
 
 
 def _keep(session: Session, schedule: CronSchedule, doing: str) -> None:
-    """Let nobody delete the schedule until the transaction ends. Raises ScheduleNotFound.
+    """Let nobody delete or fire the schedule until the transaction ends. Raises ScheduleNotFound.
 
-    Without the lock a delete that commits first would let the COMMIT fail on a foreign key.
+    Without the lock a delete that commits first would let the COMMIT fail on a foreign key, and
+    firing would wait for the times that a backfill has inserted.
     """
     if not session.run(sql_schedules.keep_schedule, [(schedule.pk,)]):
         raise ScheduleNotFound(schedule.pk, doing)

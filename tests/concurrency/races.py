@@ -17,6 +17,8 @@ from tests.crash.faults import Crash, Plan
 from tests.crash.world import LogicalWorker
 
 PATIENCE = 15.0
+# What a worker does once it has locked the schedules that are due.
+FIRES = "INSERT cloaca_fire"
 
 ONE_WRITER = pytest.mark.skipif(
     connection.vendor == "sqlite",
@@ -68,9 +70,9 @@ class Halt:
         """Return a plan of which connections stop here before they first do what it says."""
         return _HaltingPlan(self, point)
 
-    def catch(self, worker: LogicalWorker, point: str) -> None:
-        """Let a worker's next turn stop here before it first does what ``point`` says."""
-        worker.plan = self.before(point)
+    def catch(self, worker: LogicalWorker, point: str, *, after: str = "") -> None:
+        """Let a worker stop here before it does what ``point`` says, once it did ``after``."""
+        worker.plan = _HaltingPlan(self, point, after)
         worker.turn.close()
 
     def await_arrival(self) -> None:
@@ -83,13 +85,16 @@ class Halt:
 
 
 class _HaltingPlan(Plan):
-    def __init__(self, halt: Halt, point: str) -> None:
+    def __init__(self, halt: Halt, point: str, after: str = "") -> None:
         super().__init__()
         self._halt = halt
         self._point = point
+        self._after = after
 
     def reach(self, point: str) -> Crash | None:
-        if point.startswith(self._point):
+        if self._after:
+            self._after = "" if point.startswith(self._after) else self._after
+        elif point.startswith(self._point):
             self._halt.here()
         return None
 

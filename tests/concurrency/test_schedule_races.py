@@ -15,11 +15,11 @@ from django.db import connection, transaction
 import cloaca_django as cloaca
 from cloaca_django.core import registry
 from cloaca_django.core.context import decode
-from cloaca_django.engine import backfill, timetable
+from cloaca_django.engine import timetable
 from cloaca_django.models import CronExecution, CronSchedule, PipelineExecution
-from tests.concurrency.races import ONE_WRITER, Beside, Halt
+from tests.concurrency.races import FIRES, ONE_WRITER, Beside, Halt
 from tests.crash.faults import COMMIT
-from tests.crash.fires import TRIGGERED, times_of
+from tests.crash.fires import times_of
 from tests.crash.graphs import Node
 from tests.crash.schedule_scenarios import make
 from tests.crash.world import ALIAS
@@ -41,7 +41,7 @@ class Outcome:
 
 # What is done to a schedule that is due since two minutes, and every hour: what it comes to if
 # the change has the schedule's row first, and if the firing worker has it.
-OUTCOMES = {
+OUTCOMES: dict[str, tuple[Outcome, Outcome]] = {
     "new times": (
         Outcome("the due time is dropped; the new times count from the change on", 0, 10),
         Outcome("the due time has its run; the new times count from the change on", 1, 10),
@@ -161,7 +161,7 @@ def test_a_change_that_has_the_row_first_decides(site, what):
 @pytest.mark.parametrize("what", OUTCOMES)
 def test_a_fire_that_has_the_row_first_decides(site, due, what):
     worker, halt = site.worker(), Halt()
-    halt.catch(worker, COMMIT)
+    halt.catch(worker, COMMIT, after=FIRES)
     with Beside(worker.settle_down) as firing:
         halt.await_arrival()
         with Beside(lambda: CHANGES[what](site, due)) as changing:
@@ -218,8 +218,7 @@ def test_a_run_that_began_after_the_lock_was_taken_counts_as_open(site):
     halt.catch(worker, "SELECT cloaca_run")
     with Beside(worker.settle_down) as firing:
         halt.await_arrival()
-        row = CronSchedule.objects.get(pk=schedule)
-        backfill.trigger(site.session(), row, reason=TRIGGERED)
+        site.submit("tick", schedule_id=schedule)
         halt.go_on()
         firing.await_end()
     assert PipelineExecution.objects.count() == 1

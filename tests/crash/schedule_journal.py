@@ -26,6 +26,11 @@ class Note:
 _FACTS = (
     "NEW.cron_expression || '|' || NEW.catchup_policy || '|' || coalesce(NEW.deadline_seconds, 0)"
 )
+# Two edits may have one moment.
+_UNEDITED = (
+    "OLD.updated_at = NEW.updated_at AND OLD.enabled = NEW.enabled"
+    " AND OLD.cron_expression = NEW.cron_expression"
+)
 _NEXT = "{moment:NEW.next_run_at}"
 _FIRED = ("fire", "{key:NEW.schedule_id}", "{key:NEW.run_id}", "{moment:NEW.scheduled_time}")
 
@@ -37,12 +42,11 @@ NOTES = {
     "made": Note("INSERT", "cloaca_schedule", "edit", "{key:NEW.id}", _FACTS, _NEXT),
     "edited": Note(
         "UPDATE", "cloaca_schedule", "edit", "{key:NEW.id}", _FACTS, _NEXT,
-        when="OLD.updated_at <> NEW.updated_at",
+        when=f"NOT ({_UNEDITED})",
     ),
     "planned": Note(
         "UPDATE", "cloaca_schedule", "plan", "{key:NEW.id}", "{moment:OLD.next_run_at}", _NEXT,
-        when="OLD.updated_at = NEW.updated_at"
-        " AND OLD.next_run_at IS DISTINCT FROM NEW.next_run_at",
+        when=f"{_UNEDITED} AND OLD.next_run_at IS DISTINCT FROM NEW.next_run_at",
     ),
 }  # fmt: skip
 

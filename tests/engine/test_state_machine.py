@@ -299,8 +299,6 @@ class Machine(RuleBasedStateMachine):
     )
     def change_schedule(self, which: int, act: str, facts: dict[str, Any]) -> None:
         schedule = self._schedule(which)
-        # The journal knows an edit by its moment.
-        self.world.tick()
         if act == "edit":
             timetable.update(ALIAS, schedule.pk, facts)
         elif act == "delete":
