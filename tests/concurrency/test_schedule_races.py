@@ -227,6 +227,9 @@ def test_a_run_that_began_after_the_lock_was_taken_counts_as_open(site):
 
 # -- schedules of code that not every worker has
 
+# A worker asks who has code for what, before it parks.
+MUSTER = "SELECT cloaca_worker"
+
 
 def _stranger(site):
     """A schedule that is overdue, and whose workflow no worker has code for."""
@@ -255,16 +258,16 @@ def _is_fired_and_planned(schedule):
     assert len(times_of(schedule, only_run=True)) == 1
 
 
-@pytest.mark.parametrize("point", ["SELECT cloaca_worker", "UPDATE cloaca_schedule", "COMMIT"])
+@pytest.mark.parametrize("point", [MUSTER, "UPDATE cloaca_schedule", COMMIT])
 def test_whoever_brings_the_code_is_not_overtaken_by_a_park(site, point):
     """It looks whether the workflow is known; the newcomer registers and fires meanwhile."""
     schedule, worker = _stranger(site)
     halt = Halt()
-    halt.catch(worker, point)
+    halt.catch(worker, point, after="" if point == MUSTER else MUSTER)
     with Beside(worker.step) as parking:
         halt.await_arrival()
         with Beside(lambda: _newcomer(site)) as coming:
-            coming.has_ended_within(0.3)
+            coming.has_ended_within(0.5)
             halt.go_on()
             coming.await_end()
         parking.await_end()
