@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import environ
 
+from cloaca_django.dialect import schemas
 from cloaca_django.dialect.url_parts import (
     Options,
     RefusedError,
@@ -30,6 +31,7 @@ CONNECT_SECONDS = 10
 _ADDRESS = re.compile(r"(?:(?P<login>[^/@]*)@)?(?P<hosts>[^/@]*)(?:/(?P<name>.*))?")
 _HOST = re.compile(r"(?P<host>\[[^]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_SEARCH_PATH = re.compile(r"search[_-]path\s*=\s*((?:\\.|\S)+)")
 _LOCAL = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
@@ -80,9 +82,9 @@ def read(rest: str) -> dict[str, Any]:
     }
 
 
-def spell(url: DatabaseUrl) -> str:
-    """Return the URL without its query and without its password."""
-    login = quote(url.user, safe="") + (":***" if url.password else "")
+def spell(url: DatabaseUrl, password: str) -> str:
+    """Return the URL without its query, and with ``password`` in the place of its own."""
+    login = quote(url.user, safe="") + (f":{password}" if url.password else "")
     hosts = url.host.split(",")
     ports = url.port.split(",") if url.port else [""] * len(hosts)
     places = (_spell_host(*place) for place in zip(hosts, ports, strict=False))
@@ -103,6 +105,7 @@ def settings(url: DatabaseUrl, pool_size: int | None) -> dict[str, Any]:
             "timeout": float(options["connect_timeout"]),
         }
     return {
+        **_bound(url, options),
         "ENGINE": "django.db.backends.postgresql",
         "NAME": url.name,
         "USER": url.user,
@@ -116,17 +119,37 @@ def settings(url: DatabaseUrl, pool_size: int | None) -> dict[str, Any]:
     }
 
 
-def is_same(url: DatabaseUrl, settings_dict: Mapping[str, Any]) -> bool:
-    """Say whether the alias reaches the same database as the same user.
+def _bound(url: DatabaseUrl, options: dict[str, Any]) -> dict[str, str]:
+    """Let connections be born in the URL's schema; return what the alias is to know of it."""
+    if not url.schema:
+        return {}
+    options["options"] = schemas.startup_options(url.schema, options.get("options", ""))
+    if "pool" in options:
+        options["pool"]["reset"] = schemas.return_to_schema
+    return {schemas.KEY: url.schema}
 
-    Another user is another login with rights of its own, never to be swapped for the alias's.
+
+def is_same(url: DatabaseUrl, settings_dict: Mapping[str, Any]) -> bool:
+    """Say whether the alias reaches the same schema of the same database as the same user.
+
+    Another user is another login with rights of its own, never to be swapped for the alias's. A
+    URL bound to a schema is no alias of the site's: its connections are born elsewhere.
     """
     engine = str(settings_dict.get("ENGINE", ""))
-    if not engine.endswith((".postgresql", ".postgis", "postgresql_backend")):
+    if url.schema or not engine.endswith((".postgresql", ".postgis", "postgresql_backend")):
+        return False
+    given = settings_dict.get("OPTIONS", {}).get("options", "")
+    if _path(dict(url.options).get("options", "")) != _path(given):
         return False
     return _identity(url.host, url.port, url.name, url.user) == _identity(
         *(str(settings_dict.get(key) or "") for key in ("HOST", "PORT", "NAME", "USER"))
     )
+
+
+def _path(options: object) -> str:
+    """Return the search path that startup options set, as written; empty: none. The last counts."""
+    found = _SEARCH_PATH.findall(str(options or ""))
+    return found[-1] if found else ""
 
 
 def _identity(host: str, port: str, name: str, user: str) -> tuple[object, ...]:

@@ -60,13 +60,11 @@ class Turn(Ledger):
         self,
         *,
         connect: Callable[[], Session],
-        schema: str = "",
         schedules: Firing | None = None,
         **holdings: Any,
     ) -> None:
         super().__init__(**holdings)
         self.connect = connect
-        self.schema = schema
         self.schedules = schedules
 
     def wait(self, limit: float) -> None:
@@ -155,7 +153,7 @@ class Turn(Ledger):
         self._start_all(submitted.assignments)
         if submitted.leaves_ready:
             self.agenda.wake()
-            session.announce(self.schema)
+            session.announce()
 
     def _save_definitions(self, session: Session) -> None:
         """Keep the graphs and limits of workflows that were registered since the last turn."""
@@ -188,7 +186,7 @@ class Turn(Ledger):
             self._promote(session, effects)
             self._claim(session, effects)
             if effects.leaves_ready and self.claimer.room <= len(effects.claims):
-                session.announce(self.schema)
+                session.announce()
         return effects
 
     def _carry(self, session: Session, batch: Batch) -> Effects:
