@@ -123,7 +123,7 @@ def open_schema(text: str, schema: str, *, pool_size: int | None) -> Database:
     try:
         _check_not_pooled(schema)
         migrate(alias)
-        _check_schema(alias)
+        _check_tables(alias)
     except (DatabaseError, NotInTenant) as error:
         database.release()
         raise SchemaUnusable(url.redacted, schema, first_line(error)) from error
@@ -200,6 +200,7 @@ def migrate(alias: str) -> None:
     with advisory_lock(alias):
         if schemas.schema_of(connections[alias]):
             schemas.make(connections[alias])
+            schemas.check_site_connection(connections[alias])
         for chance in range(MIGRATION_CHANCES):
             try:
                 if not unapplied(alias):
@@ -225,13 +226,9 @@ def _check_not_pooled(schema: str) -> None:
         )
 
 
-def _check_schema(alias: str) -> None:
-    """Raise NotInTenant unless the connections of ``alias`` are in its schema, and our tables too.
-
-    What a migration has recorded may have been dropped since by hand.
-    """
+def _check_tables(alias: str) -> None:
+    """Raise NotInTenant for a table that was dropped by hand after a migration had recorded it."""
     connection = connections[alias]
-    schemas.check_site_connection(connection)
     existing = set(connection.introspection.table_names())
     wanted = {model._meta.db_table for model in apps.get_app_config(APP).get_models()}
     if missing := sorted(wanted - existing):

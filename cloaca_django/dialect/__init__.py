@@ -106,6 +106,7 @@ def abort_connections(wrappers: Sequence[BaseDatabaseWrapper]) -> None:
 def close_pool(wrapper: BaseDatabaseWrapper) -> None:
     """Close an alias's pool of connections, where it has one."""
     if hasattr(wrapper, "close_pool"):
+        schemas.await_returns(wrapper)
         wrapper.close_pool()
 
 

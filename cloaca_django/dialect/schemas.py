@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from cloaca_django import clock
 from cloaca_django.errors import InvalidSchemaName, InvalidSchemaNameType, NotInTenant, shown
 
 if TYPE_CHECKING:
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 # Where an alias's entry in DATABASES keeps the schema it is bound to.
 KEY = "CLOACA_SCHEMA"
 
+NEEDED = (
+    "Schema-based multi-tenancy requires PostgreSQL. SQLite does not support database schemas."
+    " Use a PostgreSQL URL like 'postgres://user:pass@host/db'"
+)
 MAX_LENGTH = 63
 _PLAIN = re.compile(r"[A-Za-z0-9_]+")
+_RETURN_SECONDS = 1.0
 _SYSTEM = frozenset({"public", "information_schema"})
 
 # SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T') on PostgreSQL 18. Quoted they would
@@ -40,6 +46,11 @@ RESERVED_WORDS = frozenset(
     with
     """.split()  # noqa: SIM905 - a hundred quoted words are no easier to compare with the server's
 )
+
+
+def are_in(vendor: str) -> bool:
+    """Say whether a kind of database has schemas."""
+    return vendor == "postgresql"
 
 
 def check_name(name: object) -> str:
@@ -89,6 +100,20 @@ def startup_options(schema: str, options: str) -> str:
 def return_to_schema(connection: psycopg.Connection) -> None:
     """Undo what a task did to the path of a pooled connection, before the next one borrows it."""
     connection.execute("RESET search_path")
+
+
+def await_returns(wrapper: Any) -> None:
+    """Wait a moment for connections on their way back to the pool of a schema's alias.
+
+    ``return_to_schema`` makes that a task of the pool's thread, and a pool that is closed meanwhile
+    forgets the connection without closing it (psycopg_pool 3.3).
+    """
+    end = clock.monotonic() + _RETURN_SECONDS
+    while schema_of(wrapper) and wrapper.pool and clock.monotonic() < end:
+        stats = wrapper.pool.get_stats()
+        if stats["pool_available"] >= stats["pool_size"]:
+            return
+        clock.sleep(0.005)
 
 
 def schema_of(wrapper: BaseDatabaseWrapper) -> str:

@@ -90,12 +90,8 @@ class DatabaseUrl:
 
     def in_schema(self, name: str) -> DatabaseUrl:
         """Return this URL bound to a schema. Raises InvalidDatabaseURL, InvalidSchemaName."""
-        if self.vendor != urls_postgresql.VENDOR:
-            raise InvalidDatabaseURL(
-                self.redacted,
-                "Schema-based multi-tenancy requires PostgreSQL. SQLite does not support database"
-                " schemas. Use a PostgreSQL URL like 'postgres://user:pass@host/db'",
-            )
+        if not schemas.are_in(self.vendor):
+            raise InvalidDatabaseURL(self.redacted, schemas.NEEDED)
         return replace(self, schema=schemas.check_name(name))
 
     def for_login(self, user: str, password: str) -> DatabaseUrl:

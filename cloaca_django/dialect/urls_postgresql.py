@@ -95,9 +95,7 @@ def spell(url: DatabaseUrl, password: str) -> str:
 
 def settings(url: DatabaseUrl, pool_size: int | None) -> dict[str, Any]:
     """Return the entry for ``DATABASES``, with Django's psycopg pool when it has a size."""
-    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "cloaca"}
-    options |= dict(url.options)
-    options["connect_timeout"] = int(options["connect_timeout"])
+    options = _options(url)
     if pool_size is not None:
         options["pool"] = {
             "min_size": 0,
@@ -117,6 +115,20 @@ def settings(url: DatabaseUrl, pool_size: int | None) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
     }
+
+
+def connection_params(url: DatabaseUrl) -> dict[str, Any]:
+    """Return the parameters of a connection that is not Django's."""
+    place = {"dbname": url.name, "user": url.user, "password": url.password}
+    place |= {"host": url.host, "port": url.port}
+    return _options(url) | {key: value for key, value in place.items() if value}
+
+
+def _options(url: DatabaseUrl) -> dict[str, Any]:
+    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "cloaca"}
+    options |= dict(url.options)
+    options["connect_timeout"] = int(options["connect_timeout"])
+    return options
 
 
 def _bound(url: DatabaseUrl, options: dict[str, Any]) -> dict[str, str]:

@@ -38,6 +38,7 @@ from cloaca_django.engine.messages import (
 )
 from cloaca_django.engine.settlement import Outcome, Settled
 from cloaca_django.engine.submission import Submitted
+from cloaca_django.errors import NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -352,8 +353,13 @@ class Turn(Ledger):
     def _connected(self) -> Session:
         if self._session is None:
             session = self.connect()
-            if self._was_lost:
-                self._settle_unknown(session)
+            try:
+                if self._was_lost:
+                    self._settle_unknown(session)
+            except BaseException:
+                # The next try opens another; nobody else would close this one.
+                salvage.close(session)
+                raise
             self._session = session
         return self._session
 
@@ -384,6 +390,9 @@ class Turn(Ledger):
             self.batch.add(rest)
             for outcome in rest.dropped:
                 self.running.pop(outcome.task_id, None)
+        if isinstance(error, NotInTenant):
+            # The tenant's schema is gone: no run of it will ever end.
+            self.waiters.fail_all(error)
 
     def _single(self, batch: Batch) -> None:
         """Write one part of a broken batch and nothing beside it. Raises what breaks it."""

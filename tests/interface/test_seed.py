@@ -201,8 +201,7 @@ runner.shutdown()
 BLOCKS = dict(re.findall(r"^== (.+)\n((?:(?!== ).*\n)+)", PAGE, re.MULTILINE))
 
 # Part of later work: the blocks of schedules (register, list, get, update, enable, delete, history,
-# statistics, monitor_cron_schedules, the third of the errors) and of tenants (with_schema, the
-# three of data isolation).
+# statistics, monitor_cron_schedules, the third of the errors). Those of tenants: tests/tenancy.
 
 HAS_SERVER = connection.vendor == "postgresql"
 WAYS = ["as written", "everything on the server"] if HAS_SERVER else ["files in place of servers"]
