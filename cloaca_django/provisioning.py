@@ -8,7 +8,7 @@ import string
 from dataclasses import dataclass, field
 
 from cloaca_django.dialect import roles, schemas, urls
-from cloaca_django.errors import InvalidDatabaseURL, InvalidSchemaName, InvalidTenant, shown
+from cloaca_django.errors import InvalidSchemaName, InvalidTenant, shown
 
 PASSWORD_LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
@@ -48,9 +48,7 @@ class DatabaseAdmin:
     """
 
     def __init__(self, database_url: str) -> None:
-        self._url = urls.parse(database_url)
-        if not schemas.are_in(self._url.vendor):
-            raise InvalidDatabaseURL(self._url.redacted, schemas.NEEDED)
+        self._url = urls.parse(database_url).with_schemas()
 
     def __repr__(self) -> str:
         return f"DatabaseAdmin({self._url.redacted})"

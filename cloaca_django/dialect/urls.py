@@ -90,9 +90,13 @@ class DatabaseUrl:
 
     def in_schema(self, name: str) -> DatabaseUrl:
         """Return this URL bound to a schema. Raises InvalidDatabaseURL, InvalidSchemaName."""
+        return replace(self.with_schemas(), schema=schemas.check_name(name))
+
+    def with_schemas(self) -> DatabaseUrl:
+        """Return this URL if its kind of database has schemas. Raises InvalidDatabaseURL."""
         if not schemas.are_in(self.vendor):
             raise InvalidDatabaseURL(self.redacted, schemas.NEEDED)
-        return replace(self, schema=schemas.check_name(name))
+        return self
 
     def for_login(self, user: str, password: str) -> DatabaseUrl:
         """Return this URL for another user of the same database."""
