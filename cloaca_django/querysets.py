@@ -144,6 +144,13 @@ class FireQuerySet(models.QuerySet["CronExecution"]):
         """Return fires by the time they were scheduled for."""
         return self.order_by("-scheduled_time")
 
+    def with_result(self) -> Self:
+        """Add ``result``, the status of the run that a fire started; None without a run."""
+        model: Any = self.model._meta.get_field("run").related_model
+        runs = RunQuerySet(model).filter(pk=OuterRef("run_id"))
+        run: models.QuerySet[Any] = runs.with_shown_status()
+        return self.annotate(result=Subquery(run.values("shown_status")[:1]))
+
     def started(self) -> Self:
         """Return fires that started a run, be it deleted since."""
         return self.filter(reason="")

@@ -84,6 +84,12 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         self._lease: sharing.Lease | None = None
         self._is_closed = False
         if not self._is_site:
+            try:
+                self._sync_schedules()
+            except BaseException:
+                # Nobody gets this runner, so nobody can shut it down.
+                self._database.release()
+                raise
             self._started_worker()
 
     @staticmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, transaction
 from django.db import utils as django_errors
@@ -15,6 +15,9 @@ from cloaca_django.dialect.session import LOOK, WORK, Lanes, Row, Session
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import QuerySet
+
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
 
 __all__ = [
     "LOOK",
@@ -27,6 +30,7 @@ __all__ = [
     "explained",
     "is_disconnected",
     "is_transient",
+    "locked",
     "open_session",
     "site_session",
 ]
@@ -94,6 +98,12 @@ def explained(alias: str) -> Iterator[None]:
         if told is None:
             raise
         raise told from error
+
+
+def locked(rows: Rows) -> Rows:
+    """Lock what a query set reads until the transaction's end; a file is locked as a whole."""
+    # Not the key: others may write rows that refer to these.
+    return rows.select_for_update(no_key=True)
 
 
 def abort_connections(wrappers: Sequence[BaseDatabaseWrapper]) -> None:

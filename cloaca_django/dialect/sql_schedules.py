@@ -76,7 +76,8 @@ def park_schedules(d: Fragments) -> str:
 def unpark_schedules(d: Fragments) -> str:
     """Plan the parked schedules of known workflows again."""
     return f"""
-        UPDATE cloaca_schedule AS s SET parked_at = NULL, error_message = ''
+        UPDATE cloaca_schedule AS s {d.by("cloaca_schedule_parked")}
+        SET parked_at = NULL, error_message = ''
         WHERE s.parked_at IS NOT NULL AND {_is_known(d)}
         RETURNING id"""
 

@@ -7,7 +7,7 @@ again after a crash: a time that has its run already is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from cloaca_django import ids
@@ -21,6 +21,7 @@ from cloaca_django.models import CronSchedule
 
 MAX_TIMES = 10_000
 BATCH = 200
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def trigger(
@@ -84,6 +85,8 @@ def times_between(
         raise InvalidOption(owner, "end", end, rule=f"must have passed; it is {now}")
     if start > end:
         raise InvalidOption(owner, "start", start, rule=f"must not be after the end, {end}")
+    if start < EARLIEST:
+        raise InvalidOption(owner, "start", start, rule="must be of 1970 or later")
     planned = cron.parse(schedule.cron_expression, schedule.timezone)
     count = cron.count_fires(planned, start - catchup.TICK, end)
     if count > MAX_TIMES:

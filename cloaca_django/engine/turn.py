@@ -19,7 +19,6 @@ from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect import Session, sql
 from cloaca_django.engine import (
     claiming,
-    firing,
     notices,
     operations,
     salvage,
@@ -165,9 +164,6 @@ class Turn(Ledger):
         operations.save_definitions(session, new)
         self.saved |= new
         self.seen_registry = known
-        if new and self.schedules is not None:
-            firing.unpark(session)
-            self.schedules.look_soon()
 
     def close(self) -> None:
         """Close the connection."""

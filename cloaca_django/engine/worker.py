@@ -30,7 +30,6 @@ from cloaca_django.engine import (
     capture,
     completing,
     execution,
-    firing,
     notices,
     operations,
     recovery,
@@ -126,8 +125,6 @@ class Worker:
             known = set(registry.snapshot().values())
             operations.save_definitions(session, known)
             self.turn.saved |= known
-            if self.options.firing:
-                firing.unpark(session)
         finally:
             session.close()
         capture.install()

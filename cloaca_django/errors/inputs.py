@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cloaca_django.errors.tree import CloacaError, InvalidInput, listed, nearest, shown
 
@@ -37,10 +37,18 @@ class InvalidCronExpression(InvalidInput):
 
 
 class InvalidTimezone(InvalidInput):
-    """A time zone that the zone database does not have."""
+    """A time zone that the zone database does not have. ``is_offset``: it looks like ``+03:00``.
 
-    def __init__(self, name: object, known: Iterable[str] = ()) -> None:
-        hint = nearest(name, known) if isinstance(name, str) else ""
+    ``similar``: the one name that must be meant, or the ones to look for the nearest in.
+    """
+
+    def __init__(self, name: str, similar: Sequence[str] = (), *, is_offset: bool = False) -> None:
+        if is_offset:
+            hint = "; offsets are not supported, but Etc/GMT-3 is a zone: three hours AHEAD of UTC"
+        elif len(similar) == 1:
+            hint = f"; did you mean {shown(similar[0])}?"
+        else:
+            hint = nearest(name, similar)
         super().__init__(
             f"Invalid cron expression or timezone: Invalid timezone: {shown(name)} is not a zone "
             f"such as 'UTC' or 'Europe/Berlin'{hint}"

@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'schedule',
                 'db_table': 'cloaca_schedule',
-                'indexes': [models.Index(condition=models.Q(('enabled', True), ('next_run_at__isnull', False), ('parked_at__isnull', True)), fields=['next_run_at'], name='cloaca_schedule_due')],
+                'indexes': [models.Index(condition=models.Q(('enabled', True), ('next_run_at__isnull', False), ('parked_at__isnull', True)), fields=['next_run_at'], name='cloaca_schedule_due'), models.Index(condition=models.Q(('parked_at__isnull', False)), fields=['workflow_name'], name='cloaca_schedule_parked')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('catchup_policy__in', ['all', 'latest', 'skip']), ('overlap_policy__in', ['start', 'skip'])), name='cloaca_schedule_policies_known'), models.CheckConstraint(condition=models.Q(('start_date__isnull', True), ('end_date__isnull', True), ('start_date__lte', models.F('end_date')), _connector='OR'), name='cloaca_schedule_ends_after_start')],
             },
         ),

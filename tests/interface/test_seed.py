@@ -207,9 +207,6 @@ HAS_SERVER = connection.vendor == "postgresql"
 WAYS = ["as written", "everything on the server"] if HAS_SERVER else ["files in place of servers"]
 URL = re.compile(r'"(?P<scheme>sqlite|postgresql)://(?P<address>[^"?]*)(?:\?(?P<query>[^"]*))?"')
 
-# One process makes the databases that the page names.
-pytestmark = pytest.mark.xdist_group("seed")
-
 
 def placed(code: str, way: str) -> str:
     """Return a block with its URLs on the databases that this test has."""

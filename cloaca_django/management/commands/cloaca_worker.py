@@ -21,7 +21,7 @@ from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.process import Process, Stint, supervised
 from cloaca_django.engine.supervisor import Supervisor
 from cloaca_django.engine.worker import WorkerOptions
-from cloaca_django.errors import DuplicateSchedule, WorkflowNotFound, listed
+from cloaca_django.errors import InvalidInput, WorkflowNotFound, listed
 from cloaca_django.management import command, reloading
 from cloaca_django.management.reloading import Reloader
 
@@ -185,7 +185,7 @@ def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
 def _sync_schedules(alias: str) -> None:
     try:
         declarations.sync(alias)
-    except DuplicateSchedule as error:
+    except InvalidInput as error:
         raise command.refused(error) from error
 
 
