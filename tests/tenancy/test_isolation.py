@@ -145,6 +145,7 @@ def test_a_sites_alias_of_the_same_database_is_not_taken_instead(
 def test_a_plain_url_is_not_swapped_for_an_alias_in_another_schema(url, monkeypatch):
     entry = urls.parse(url).settings()
     assert urls.parse(url).same_database_as(entry)
+    assert not urls.parse(url).in_schema("tenant_a").same_database_as(entry)
     entry["OPTIONS"]["options"] = "-c lock_timeout=1s -c search_path=other"
     assert not urls.parse(url).same_database_as(entry)
     joint = "&" if "?" in url else "?"
