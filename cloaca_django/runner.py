@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, nullcontext
@@ -18,6 +18,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from cloaca_django import databases
+from cloaca_django.calls import tuning
 from cloaca_django.calls.operator import OperatorCalls
 from cloaca_django.calls.schedules import ScheduleCalls
 from cloaca_django.conf import settings
@@ -25,8 +26,9 @@ from cloaca_django.core import registry
 from cloaca_django.core.config import DefaultRunnerConfig, settled
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
-from cloaca_django.core.states import Origin, WorkerKind
-from cloaca_django.dialect import Session, open_session, site_session
+from cloaca_django.core.states import Origin
+from cloaca_django.databases import Database
+from cloaca_django.dialect import Session, explained, open_session, site_session
 from cloaca_django.engine import (
     eager,
     inputs,
@@ -36,10 +38,9 @@ from cloaca_django.engine import (
     sharing,
     submission,
 )
-from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.messages import Ask, Moved
 from cloaca_django.engine.submission import Options, Submission, Submitted
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.worker import Worker
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.handles import RunHandle
 
@@ -63,16 +64,22 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     ) -> None:
         if database_url is not None and using is not None:
             raise TypeError("DefaultRunner takes a database_url or using=, not both")
-        if config is not None and not isinstance(config, DefaultRunnerConfig):
-            raise TypeError(f"config must be a DefaultRunnerConfig, not {type(config).__name__}")
-        self._config = settled(config or DefaultRunnerConfig())
         self._is_site = database_url is None
         if database_url is None:
             databases.prepare_site()
-            self._database = databases.open_alias(settings.DATABASE if using is None else using)
+            alias = settings.DATABASE if using is None else using
+            self._begin(config, lambda pool: databases.open_alias(alias))
         else:
-            pool = self._config.db_pool_size
-            self._database = databases.open_url(database_url, pool_size=pool)
+            self._begin(config, lambda pool: databases.open_url(database_url, pool_size=pool))
+
+    def _begin(
+        self, config: DefaultRunnerConfig | None, opened: Callable[[int | None], Database]
+    ) -> None:
+        """Open the database, which is given the size of its pool, and start a worker on it."""
+        if config is not None and not isinstance(config, DefaultRunnerConfig):
+            raise TypeError(f"config must be a DefaultRunnerConfig, not {type(config).__name__}")
+        self._config = settled(config or DefaultRunnerConfig())
+        self._database = opened(self._config.db_pool_size)
         self._lock = threading.Lock()
         self._lease: sharing.Lease | None = None
         self._is_closed = False
@@ -89,6 +96,22 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     def with_config(database_url: str, config: DefaultRunnerConfig) -> DefaultRunner:
         """Return a runner with a configuration of its own; later changes to it have no effect."""
         return DefaultRunner(database_url, config=config)
+
+    @staticmethod
+    def with_schema(
+        database_url: str, schema: str, *, config: DefaultRunnerConfig | None = None
+    ) -> DefaultRunner:
+        """Return a runner of one tenant, bound to a PostgreSQL schema of its own.
+
+        Schema and tables are made on first use. Raises InvalidDatabaseURL, also for SQLite,
+        InvalidSchemaName before anything is opened, SchemaUnusable.
+        """
+        runner = DefaultRunner.__new__(DefaultRunner)
+        runner._is_site = False
+        runner._begin(
+            config, lambda pool: databases.open_schema(database_url, schema, pool_size=pool)
+        )
+        return runner
 
     def __repr__(self) -> str:
         return f"DefaultRunner({self._database.url})"
@@ -268,10 +291,7 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         return Options(timeout_seconds=self._run_limit(), **facts)
 
     def _run_limit(self) -> float | None:
-        limit: float | None = self._setting(
-            "pipeline_timeout_seconds", settings.PIPELINE_TIMEOUT_SECONDS
-        )
-        return limit
+        return tuning.run_limit(self._config)
 
     def _asked(
         self,
@@ -301,7 +321,7 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
             return []
         session = site_session(self.alias)
         with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
-            written = submission.submit(session, asked, announce="")
+            written = submission.submit(session, asked, announces=True)
             ids = [written.existing.get(each.id, each.id) for each in asked]
             transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
         self._release_connection()
@@ -364,49 +384,17 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         with self._lock:
             self._check_open()
             if self._lease is None or self._lease.is_inherited():
-                self._lease = sharing.lease(self._worker_options(), shared=self._is_site)
+                options = tuning.worker_options(
+                    self._config, alias=self.alias, is_site=self._is_site
+                )
+                self._lease = sharing.lease(options, shared=self._is_site)
             return self._lease.worker
-
-    def _setting(self, field: str, default: Any) -> Any:
-        """Return a field of the configuration, or what the site's settings say if it is not set."""
-        return getattr(self._config, field) if self._config.is_set(field) else default
-
-    def _worker_options(self) -> WorkerOptions:
-        config = self._config
-        poll = 1.0
-        if config.is_set("scheduler_poll_interval_ms"):
-            poll = config.scheduler_poll_interval_ms / 1000
-        return WorkerOptions(
-            alias=self.alias,
-            kind=WorkerKind.EMBEDDED if self._is_site else WorkerKind.RUNNER,
-            concurrency=self._setting("max_concurrent_tasks", settings.CONCURRENCY),
-            poll_seconds=poll,
-            task_timeout_seconds=self._setting(
-                "task_timeout_seconds", settings.TASK_TIMEOUT_SECONDS
-            ),
-            recovers=config.enable_recovery and not self._is_site,
-            claims_only_own=self._is_site,
-            firing=self._firing_options(),
-        )
-
-    def _firing_options(self) -> FiringOptions | None:
-        # The site's schedules are the business of cloaca_worker.
-        if self._is_site or not self._config.enable_cron_scheduling:
-            return None
-        return FiringOptions(
-            poll_seconds=self._setting(
-                "cron_poll_interval_seconds", settings.CRON_POLL_INTERVAL_SECONDS
-            ),
-            max_catchup=self._setting(
-                "cron_max_catchup_executions", settings.CRON_MAX_CATCHUP_EXECUTIONS
-            ),
-            run_timeout_seconds=self._run_limit(),
-        )
 
     @contextmanager
     def _reading(self) -> Any:
         try:
-            yield site_session(self.alias)
+            with explained(self.alias):
+                yield site_session(self.alias)
         finally:
             self._release_connection()
 

@@ -7,6 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloaca_django.dialect import schemas
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -56,7 +58,7 @@ def _is_too_old(database: BaseDatabaseWrapper) -> bool:
 
 def has_schemas(database: BaseDatabaseWrapper) -> bool:
     """Say whether tenants can have a schema each."""
-    return database.vendor == "postgresql"
+    return schemas.are_in(database.vendor)
 
 
 def unsafe_options(database: BaseDatabaseWrapper) -> list[str]:

@@ -87,8 +87,9 @@ def _fields(path: str, query: str) -> dict[str, Any]:
     return {"vendor": VENDOR, "name": name, "options": tuple(options.items())}
 
 
-def spell(url: DatabaseUrl) -> str:
-    """Return the URL without its query."""
+def spell(url: DatabaseUrl, password: str) -> str:
+    """Return the URL without its query. A file has no password."""
+    del password
     return f"sqlite:///{quote(url.name, safe='/:')}"
 
 

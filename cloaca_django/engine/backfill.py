@@ -41,7 +41,7 @@ def trigger(
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
     made = firing.submission_at(schedule, session.clock(), workflow=workflow, options=options)
     with session.transaction():
-        written = submission.submit(session, [made], announce="")
+        written = submission.submit(session, [made], announces=True)
     notices.publish_submitted(written)
     return made.id
 
@@ -113,7 +113,7 @@ def _start(session: Session, fires: Sequence[Fire]) -> list[Submission]:
     with session.transaction():
         inserted = session.insert_fires(fire.row() for fire in fires)
         fresh = [fire.submission for fire in fires if fire.submission and fire.id in inserted]
-        written = submission.submit(session, fresh, announce="") if fresh else None
+        written = submission.submit(session, fresh, announces=True) if fresh else None
     if written is not None:
         notices.publish_submitted(written)
     return fresh

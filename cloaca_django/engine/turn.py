@@ -37,6 +37,7 @@ from cloaca_django.engine.messages import (
 )
 from cloaca_django.engine.settlement import Outcome, Settled
 from cloaca_django.engine.submission import Submitted
+from cloaca_django.errors import NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -59,13 +60,11 @@ class Turn(Ledger):
         self,
         *,
         connect: Callable[[], Session],
-        schema: str = "",
         schedules: Firing | None = None,
         **holdings: Any,
     ) -> None:
         super().__init__(**holdings)
         self.connect = connect
-        self.schema = schema
         self.schedules = schedules
 
     def wait(self, limit: float) -> None:
@@ -154,7 +153,7 @@ class Turn(Ledger):
         self._start_all(submitted.assignments)
         if submitted.leaves_ready:
             self.agenda.wake()
-            session.announce(self.schema)
+            session.announce()
 
     def _save_definitions(self, session: Session) -> None:
         """Keep the graphs and limits of workflows that were registered since the last turn."""
@@ -184,7 +183,7 @@ class Turn(Ledger):
             self._promote(session, effects)
             self._claim(session, effects)
             if effects.leaves_ready and self.claimer.room <= len(effects.claims):
-                session.announce(self.schema)
+                session.announce()
         return effects
 
     def _carry(self, session: Session, batch: Batch) -> Effects:
@@ -350,8 +349,13 @@ class Turn(Ledger):
     def _connected(self) -> Session:
         if self._session is None:
             session = self.connect()
-            if self._was_lost:
-                self._settle_unknown(session)
+            try:
+                if self._was_lost:
+                    self._settle_unknown(session)
+            except BaseException:
+                # The next try opens another; nobody else would close this one.
+                salvage.close(session)
+                raise
             self._session = session
         return self._session
 
@@ -382,6 +386,9 @@ class Turn(Ledger):
             self.batch.add(rest)
             for outcome in rest.dropped:
                 self.running.pop(outcome.task_id, None)
+        if isinstance(error, NotInTenant):
+            # The tenant's schema is gone: no run of it will ever end.
+            self.waiters.fail_all(error)
 
     def _single(self, batch: Batch) -> None:
         """Write one part of a broken batch and nothing beside it. Raises what breaks it."""

@@ -42,7 +42,8 @@ class Waiters:
     def fail(self, run_id: UUID, error: BaseException) -> None:
         """Tell those who wait for a run that there will be none."""
         for future in self._futures.pop(run_id, ()):
-            if future.set_running_or_notify_cancel():
+            # A submission that could not be stored was told so already.
+            if not future.done() and future.set_running_or_notify_cancel():
                 future.set_exception(error)
 
     def fail_all(self, error: BaseException) -> None:

@@ -69,7 +69,6 @@ class WorkerOptions:
     recovers: bool = True
     claims_only_own: bool = False
     claims_once: bool = False
-    schema: str = ""
     # None: it fires no schedules.
     firing: FiringOptions | None = None
 
@@ -101,7 +100,6 @@ class Worker:
             publish=notices.publish,
             poll_seconds=options.poll_seconds,
             claims_only_own=options.claims_only_own,
-            schema=options.schema,
             schedules=Firing(options.firing) if options.firing else None,
         )
         self._pid = os.getpid()

@@ -2,8 +2,8 @@
 
     CloacaError
     ├── InvalidInput (ValueError)
-    │   ├── InvalidDatabaseURL
-    │   ├── InvalidSchemaName
+    │   ├── InvalidDatabaseURL (RuntimeError)
+    │   ├── InvalidSchemaName ── InvalidSchemaNameType (TypeError)
     │   ├── InvalidCronExpression, InvalidTimezone, InvalidTimestamp
     │   ├── InvalidIdentifier ── InvalidIdentifierType (TypeError)
     │   ├── InvalidPage ── InvalidPageType (TypeError)
@@ -28,12 +28,13 @@
     │   ├── WorkflowNotFound, VersionNotFound, ScheduleNotFound, RunNotFound
     │   └── IdempotencyConflict, ScheduleExists, NothingToImport
     ├── ContextKeyNotFound (KeyError)
-    ├── DatabaseUnreachable (ValueError, RuntimeError)
+    ├── DatabaseUnreachable (ValueError, RuntimeError) ── SchemaUnusable
     ├── WaitTimeout (TimeoutError, ValueError)
     ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
         ├── RunnerClosed, HandleConsumed, CronDisabled (ValueError)
-        └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
+        ├── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
+        └── ProvisioningFailed ── InvalidTenant (ValueError)
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
 password or a context's value.
@@ -97,6 +98,7 @@ from cloaca_django.errors.inputs import (
     InvalidPageType,
     InvalidParams,
     InvalidSchemaName,
+    InvalidSchemaNameType,
     InvalidTimestamp,
     InvalidTimezone,
     MalformedContext,
@@ -110,9 +112,12 @@ from cloaca_django.errors.inputs import (
 from cloaca_django.errors.running import (
     CronDisabled,
     DatabaseUnreachable,
+    InvalidTenant,
     InvalidTransition,
     NotInTenant,
+    ProvisioningFailed,
     RunnerClosed,
+    SchemaUnusable,
     WaitTimeout,
     WouldDeadlock,
 )
@@ -167,8 +172,10 @@ __all__ = [
     "InvalidParams",
     "InvalidReference",
     "InvalidSchemaName",
+    "InvalidSchemaNameType",
     "InvalidState",
     "InvalidTaskGraph",
+    "InvalidTenant",
     "InvalidTimestamp",
     "InvalidTimezone",
     "InvalidTransition",
@@ -179,11 +186,13 @@ __all__ = [
     "NotMigrated",
     "NothingToImport",
     "OptionOutOfRange",
+    "ProvisioningFailed",
     "RunNotFinished",
     "RunNotFound",
     "RunnerClosed",
     "ScheduleExists",
     "ScheduleNotFound",
+    "SchemaUnusable",
     "TaskCancelled",
     "TaskFenced",
     "TaskNotFound",

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from cloaca_django.errors.tree import CloacaError, InvalidInput, listed, nearest, shown
 
 
-class InvalidDatabaseURL(InvalidInput):
+class InvalidDatabaseURL(InvalidInput, RuntimeError):
     """A database URL we cannot use. ``url`` must come without its password."""
 
     def __init__(self, url: str, problem: str) -> None:
@@ -21,6 +21,10 @@ class InvalidSchemaName(InvalidInput):
 
     def __init__(self, name: object, rule: str) -> None:
         super().__init__(f"Invalid schema name {shown(name)}: {rule}")
+
+
+class InvalidSchemaNameType(InvalidSchemaName, TypeError):
+    """A schema name that is not text."""
 
 
 class InvalidCronExpression(InvalidInput):

@@ -27,8 +27,9 @@ def test_every_error_is_drawn_and_public(cls: type) -> None:
 @pytest.mark.parametrize(
     ("error", "bases"),
     [
-        (errors.InvalidDatabaseURL("x", "y"), [ValueError]),
+        (errors.InvalidDatabaseURL("x", "y"), [ValueError, RuntimeError]),
         (errors.InvalidSchemaName("x", "y"), [ValueError]),
+        (errors.InvalidSchemaNameType(7, "y"), [ValueError, TypeError]),
         (errors.InvalidCronExpression("x", "y"), [ValueError]),
         (errors.InvalidTimezone("Mars/X", ["UTC"]), [ValueError]),
         (errors.InvalidTimestamp("x"), [ValueError]),
@@ -41,7 +42,10 @@ def test_every_error_is_drawn_and_public(cls: type) -> None:
         (errors.WaitTimeout("r", 1.5), [ValueError, TimeoutError]),
         (errors.RunnerClosed(), [ValueError, RuntimeError]),
         (errors.WouldDeadlock("x", "y"), [RuntimeError]),
-        (errors.NotInTenant("public"), [RuntimeError]),
+        (errors.SchemaUnusable("u", "x", "y"), [ValueError, RuntimeError]),
+        (errors.ProvisioningFailed("create tenant", "y"), [RuntimeError]),
+        (errors.InvalidTenant("create tenant", "y"), [ValueError, RuntimeError]),
+        (errors.NotInTenant("x", "y"), [RuntimeError]),
         (errors.InvalidTransition("run", "Failed", "Running"), [RuntimeError]),
         (errors.IdempotencyConflict("k", "a", "b"), [ValueError]),
         (errors.CircularDependency("w", ["a", "a"]), [ValueError]),
