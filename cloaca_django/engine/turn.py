@@ -392,7 +392,12 @@ class Turn(Ledger):
         session = self._connected()
         session.now = self.now
         self.claimer.renew(0 if self.is_draining else self.room())
-        with session.transaction():
-            effects = self._carry(session, batch)
+        try:
+            with session.transaction():
+                effects = self._carry(session, batch)
+        except Exception:
+            # What was not committed must not be remembered: the next part may be of the same run.
+            self.memory.forget(batch.run_ids())
+            raise
         self.batch.outcomes += effects.settled.waiting
         self._apply(session, effects)
