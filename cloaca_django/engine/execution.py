@@ -83,7 +83,6 @@ class Job:
     is_over: bool = False
     # Of an async body; cancelling it cancels the body.
     future: Future[Any] | None = None
-    is_parked: bool = False
     settled: Settled | None = None
     # Who runs this job; set for tasks that may start runs and wait for them.
     host: Any = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,8 @@ from cloaca_django.engine.messages import (
     Watch,
 )
 from cloaca_django.engine.slots import Slots
-from cloaca_django.engine.waiting import Waiters
+from cloaca_django.engine.waiting import Waiters, refuse
+from cloaca_django.errors import RunnerClosed
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -40,6 +42,7 @@ class Ledger:
     """The claims of one worker, and what its next transaction shall carry."""
 
     is_draining = False
+    _is_closed = False
     settled_tasks = 0
     # How many outcomes this worker may come to; None: any number.
     budget: int | None = None
@@ -84,6 +87,25 @@ class Ledger:
     def post(self, message: object) -> None:
         """Hand a message to the turn, which wakes. For every other thread."""
         self._inbox.put(message)
+        if self._is_closed:
+            self._refuse_asks()
+
+    def dismiss(self) -> None:
+        """Answer nobody any more: who waits for a run, now or later, hears RunnerClosed.
+
+        On the turn's thread, after its last turn.
+        """
+        # First the flag: an ask that comes after the last look here is refused by who posts it.
+        self._is_closed = True
+        self._refuse_asks()
+        self.waiters.close()
+
+    def _refuse_asks(self) -> None:
+        with suppress(Empty):
+            while True:
+                message = self._inbox.get_nowait()
+                if isinstance(message, Ask | Watch):
+                    refuse(message.done, RunnerClosed())
 
     def room(self) -> int:
         """Return how many tasks may be claimed: free slots, and a few more when tasks are short."""

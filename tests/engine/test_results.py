@@ -10,7 +10,7 @@ from cloaca_django import clock
 from cloaca_django.core.states import TaskStatus
 from cloaca_django.engine import operations, results
 from cloaca_django.engine.messages import Watch
-from cloaca_django.errors import RunNotFound, WaitTimeout
+from cloaca_django.errors import RunnerClosed, RunNotFound, WaitTimeout
 from cloaca_django.ids import new_run_id
 from cloaca_django.models import PipelineExecution
 from tests import workflows
@@ -101,6 +101,18 @@ def test_several_may_watch_one_run(world):
     world.turn.post(Watch(PipelineExecution.objects.get().pk, second))
     world.drain()
     assert first.result(0).execution_id == second.result(0).execution_id
+
+
+def test_when_the_loop_has_ended_everybody_hears_of_it(world):
+    workflows.single("w")
+    written = world.ask("w")
+    world.tick()
+    unread = world.ask("w")
+    world.turn.dismiss()
+    late = world.ask("w")
+    for done in (written, unread, late):
+        with pytest.raises(RunnerClosed):
+            done.result(0)
 
 
 def test_who_gave_up_waiting_disturbs_nobody(world):
