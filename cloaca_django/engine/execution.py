@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
-from django.db import connections, reset_queries
-
 from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core.context import Context, encode_writes
 from cloaca_django.core.merge import Write, diff
 from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.core.task import Policy, Task
+from cloaca_django.engine import connections
 from cloaca_django.engine.capture import current_job, storable
 from cloaca_django.engine.claiming import Assignment, Unreadable
 from cloaca_django.engine.settlement import Failure, Outcome, Settled
@@ -140,14 +138,19 @@ def perform(job: Job, handle: Any) -> Outcome:
     return result
 
 
-async def perform_async(job: Job, handle: Any) -> Outcome:
-    """Run an ``async def`` body on the running loop and return what came of it."""
+async def perform_async(job: Job, handle: Any, before: connections.Depths) -> Outcome:
+    """Run an ``async def`` body on the running loop and return what came of it.
+
+    ``before`` are the transactions that were open where Django does what async bodies ask of it.
+    """
     job.started = clock.monotonic()
     mark = current_job.set(job)
     context = Context.trusted(job.seen)
     try:
         body: Coroutine[Any, Any, Any] = call(job, context, handle)
-        return completed(job, context, await body)
+        returned = await body
+        await connections.check_ended_async(job.task.name, before)
+        return completed(job, context, returned)
     except BaseException as error:
         return failed(job, error)
     finally:
@@ -161,11 +164,14 @@ def begin(job: Job) -> None:
 
 
 def call(job: Job, context: Context, handle: Any) -> Any:
-    """Call the body as its signature wants it."""
+    """Call the body as its signature wants it; it must end the transactions that it begins."""
     function = job.task.function
     if handle is not None:
         handle.context = context
-    return function(context, handle) if job.task.wants_handle else function(context)
+    before = connections.open_blocks()
+    returned = function(context, handle) if job.task.wants_handle else function(context)
+    connections.check_ended(job.task.name, before)
+    return returned
 
 
 def outcome_of(job: Job, context: Context, returned: Any) -> Outcome:
@@ -276,10 +282,13 @@ def untouched(assignment: Assignment) -> Outcome:
 
 
 def _notify(job: Job, callback: Any, *arguments: Any) -> None:
+    before = connections.open_blocks()
     try:
         callback(*arguments)
-    except Exception:
-        # The outcome stands, whatever a callback thinks of it (ruling 28).
+        connections.check_ended(job.task.name, before)
+    except BaseException:
+        # The outcome stands, whatever a callback thinks of it (ruling 28), SystemExit included.
+        connections.unwind(before)
         logger.exception(
             "callback of task %s failed", job.task.name,
             extra={"run_id": str(job.run_id), "task": job.task.name, "attempt": job.attempt},
@@ -294,16 +303,3 @@ def unreadable(found: Unreadable) -> Outcome:
         claim.task_id, claim.run_id, claim.position, found.token, claim.attempt,
         TaskStatus.FAILED, failure=failure,
     )  # fmt: skip
-
-
-async def tidy_async_connections() -> None:
-    """Do the same on the thread where Django carries out what async bodies ask of it."""
-    await sync_to_async(tidy_connections)()
-
-
-def tidy_connections() -> None:
-    """Close this thread's Django connections that broke or are too old, as a request would."""
-    for connection in connections.all(initialized_only=True):
-        if connection.queries_logged:
-            reset_queries()
-        connection.close_if_unusable_or_obsolete()

@@ -12,7 +12,7 @@ from uuid import UUID
 from cloaca_django.conf import settings
 from cloaca_django.core.context import Context
 from cloaca_django.dialect import Session
-from cloaca_django.engine import aborting, completing, execution, operations
+from cloaca_django.engine import aborting, completing, connections, execution, operations
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
 from cloaca_django.engine.holders import Holders
@@ -112,7 +112,7 @@ class JobHost:
 
     def _run_sync(self, job: Job) -> None:
         handle = TaskHandle(job, self) if job.task.wants_handle else None
-        execution.tidy_connections()
+        connections.tidy()
         if job.policy.atomic:
             outcome = completing.perform_atomic(
                 job, handle, alias=self.alias, worker=self._worker()
@@ -120,14 +120,14 @@ class JobHost:
         else:
             outcome = execution.perform(job, handle)
         execution.end(job)
-        execution.tidy_connections()
+        connections.tidy()
         self._finish(job, outcome, handle)
 
     async def _run_async(self, job: Job) -> None:
         handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None
-        await execution.tidy_async_connections()
-        outcome = await execution.perform_async(job, handle)
-        await execution.tidy_async_connections()
+        before = await connections.tidy_before_async()
+        outcome = await execution.perform_async(job, handle, before)
+        await connections.tidy_after_async(before)
         self._finish(job, outcome, handle)
 
     def _finish(self, job: Job, outcome: Outcome, handle: TaskHandle | None) -> None:

@@ -14,7 +14,8 @@ from django.dispatch import Signal
 from cloaca_django import signals
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect.rows import EndedRun
-from cloaca_django.engine.execution import Job, tidy_connections
+from cloaca_django.engine.connections import tidy
+from cloaca_django.engine.execution import Job
 from cloaca_django.engine.firing import Fired
 from cloaca_django.engine.messages import Effects
 from cloaca_django.engine.settlement import Outcome
@@ -138,7 +139,7 @@ class Courier:
                     self._is_running = False
                     break
                 send = self._pending.popleft()
-            tidy_connections()
+            tidy()
             send()
         connections.close_all()
 
