@@ -239,17 +239,37 @@ def failure_of(error: BaseException) -> Failure:
     name = kind.__qualname__ if kind.__module__ == "builtins" else (
         f"{kind.__module__}.{kind.__qualname__}"
     )  # fmt: skip
-    try:
-        text = str(error)
-    except Exception:
-        text = "<unprintable>"
-    lines = tracebacks.format_exception(kind, error, error.__traceback__)
+    text, trace = _words_of(error), _trace_of(error)
     return Failure(
         error_type=storable(name, 255),
         message=storable(f"{kind.__qualname__}: {text}" if text else kind.__qualname__,
                          MESSAGE_LIMIT),
-        traceback=storable("".join(lines), TRACEBACK_LIMIT),
+        traceback=storable(trace, TRACEBACK_LIMIT),
     )  # fmt: skip
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        # User code, which may raise anything; the failure it belongs to must not be lost.
+        return "<unprintable>"
+
+
+def _trace_of(error: BaseException) -> str:
+    try:
+        return "".join(tracebacks.format_exception(error))
+    except BaseException:
+        # The same: notes and causes may be properties.
+        return "".join(tracebacks.format_tb(error.__traceback__))
+
+
+def escaped(job: Job, error: BaseException) -> Outcome:
+    """Return the outcome of a job that broke outside its body; asks user code nothing."""
+    name = type(error).__qualname__
+    message = f"{name}: raised beside the task's body; the worker's log has the traceback"
+    failure = Failure(storable(name, 255), storable(message, MESSAGE_LIMIT))
+    return after_failure(job, failure, [])
 
 
 def timed_out(job: Job, seconds: float) -> Outcome:

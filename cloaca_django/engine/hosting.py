@@ -99,6 +99,10 @@ class JobHost:
         """Let time pass."""
         job.cancelled.wait(seconds)
 
+    async def apause(self, job: Job, seconds: float) -> None:
+        """Let time pass on the event loop."""
+        await asyncio.sleep(seconds)
+
     @contextmanager
     def completing(self, job: Job, context: Context) -> Iterator[None]:
         """Open the transaction whose commit completes a job."""
@@ -111,6 +115,25 @@ class JobHost:
     # -- one job
 
     def _run_sync(self, job: Job) -> None:
+        try:
+            self._carry_out(job)
+        except BaseException as error:
+            self._rescue(job, error)
+
+    async def _run_async(self, job: Job) -> None:
+        try:
+            await self._carry_out_async(job)
+        except BaseException as error:
+            self._rescue(job, error)
+
+    def _rescue(self, job: Job, error: BaseException) -> None:
+        """The last resort: whatever broke beside a body, its job has an outcome and no slot."""
+        if not job.cancelled.is_set():
+            logger.error("task %s broke beside its body", job.task.name, exc_info=error)
+        execution.end(job)
+        self._finish(job, execution.escaped(job, error), None)
+
+    def _carry_out(self, job: Job) -> None:
         handle = TaskHandle(job, self) if job.task.wants_handle else None
         connections.tidy()
         if job.policy.atomic:
@@ -123,7 +146,7 @@ class JobHost:
         connections.tidy()
         self._finish(job, outcome, handle)
 
-    async def _run_async(self, job: Job) -> None:
+    async def _carry_out_async(self, job: Job) -> None:
         handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None
         before = await connections.tidy_before_async()
         outcome = await execution.perform_async(job, handle, before)
