@@ -56,6 +56,10 @@ class EagerHost:
         """Move the virtual clock."""
         self.now += timedelta(seconds=seconds)
 
+    async def apause(self, job: Job, seconds: float) -> None:
+        """Move the virtual clock, for an async body too."""
+        self.pause(job, seconds)
+
     @contextmanager
     def completing(self, job: Job, context: Context) -> Iterator[None]:
         """Keep the block's writes in a savepoint, and the context at its end."""
@@ -118,13 +122,12 @@ def _advance_clock(session: Session, host: EagerHost, run_ids: list[UUID]) -> bo
 
 
 def _perform(job: Job, host: EagerHost) -> Outcome:
-    if job.task.is_async:
-        handle = AsyncTaskHandle(job, host) if job.task.wants_handle else None
-        return async_to_sync(execution.perform_async)(job, handle, connections.open_blocks())
-    plain = TaskHandle(job, host) if job.task.wants_handle else None
-    outcome = _in_savepoint(job, host, plain)
-    if plain is not None:
-        plain.consume()
+    handle: TaskHandle | None = None
+    if job.task.wants_handle:
+        handle = AsyncTaskHandle(job, host) if job.task.is_async else TaskHandle(job, host)
+    outcome = _in_savepoint(job, host, handle)
+    if handle is not None:
+        handle.consume()
     return host.outcomes.pop(job.task_id, outcome)
 
 
@@ -134,7 +137,11 @@ def _in_savepoint(job: Job, host: EagerHost, handle: TaskHandle | None) -> Outco
         connection = site_connections[host.alias]
         mark = str(connection.savepoint())
         before = connections.open_blocks()
-        outcome = execution.perform(job, handle)
+        if job.task.is_async:
+            # What it asks of Django is done on this thread, and so in the savepoint.
+            outcome = async_to_sync(execution.perform_async)(job, handle, before)
+        else:
+            outcome = execution.perform(job, handle)
         connections.unwind(before)
         if outcome.failure is not None:
             # An inner atomic block that failed asks for a rollback; the savepoint is that.
