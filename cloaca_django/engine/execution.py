@@ -181,9 +181,9 @@ def outcome_of(job: Job, context: Context, returned: Any) -> Outcome:
 
 
 def completed(job: Job, context: Context, returned: Any) -> Outcome:
-    """Return the outcome of a body that ended, after telling ``on_success``."""
+    """Return the outcome of a body that ended, after telling ``on_success`` if it counts."""
     result = outcome_of(job, context, returned)
-    if job.task.on_success is not None:
+    if job.task.on_success is not None and not job.cancelled.is_set():
         final = returned if isinstance(returned, Context) else context
         _notify(job, job.task.on_success, job.task.name, final.copy())
     return result
@@ -214,10 +214,17 @@ def _encoded(writes: tuple[Write, ...]) -> str | None:
 def failed(job: Job, error: BaseException) -> Outcome:
     """Return the outcome of a body that raised: another attempt, or the end."""
     failure = failure_of(error)
-    if job.task.on_failure is not None:
-        _notify(job, job.task.on_failure, job.task.name, failure.message, Context.trusted(job.seen))
+    if not job.cancelled.is_set():
+        # Else this outcome does not count; of a timeout ``on_failure`` hears when it is settled.
+        tell_failure(job, failure)
     types = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
     return after_failure(job, failure, types)
+
+
+def tell_failure(job: Job, failure: Failure) -> None:
+    """Tell ``on_failure`` how an attempt failed."""
+    if job.task.on_failure is not None:
+        _notify(job, job.task.on_failure, job.task.name, failure.message, Context.trusted(job.seen))
 
 
 def after_failure(job: Job, failure: Failure, error_types: list[str]) -> Outcome:

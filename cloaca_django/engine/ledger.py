@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from cloaca_django.core import registry
+from cloaca_django.core.states import AttemptOutcome
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.engine import notices
 from cloaca_django.engine.agenda import Agenda, Pace
@@ -31,6 +32,7 @@ from cloaca_django.engine.messages import (
     Moved,
     Watch,
 )
+from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
 from cloaca_django.engine.waiting import Waiters, refuse
 from cloaca_django.errors import RunnerClosed
@@ -215,9 +217,12 @@ class Ledger:
     def _publish(self, effects: Effects) -> None:
         """Forget settled jobs, wake who waits for finished runs, and tell the listeners."""
         settled = effects.settled
-        for outcome in (*settled.accepted, *settled.fenced):
-            self.running.pop(outcome.task_id, None)
-            self._locked_since.pop(outcome.task_id, None)
+        for outcome in settled.accepted:
+            job, failure = self._forget(outcome), outcome.failure
+            if job is not None and failure and failure.outcome is AttemptOutcome.TIMED_OUT:
+                notices.tell_timeout(job, failure)
+        for outcome in settled.fenced:
+            self._forget(outcome)
         self.settled_tasks += len(settled.accepted)
         for outcome in settled.fenced:
             logger.warning(
@@ -228,3 +233,7 @@ class Ledger:
             self.own.discard(state.id)
             self.waiters.finish(state, times)
         self.publish(effects)
+
+    def _forget(self, outcome: Outcome) -> Job | None:
+        self._locked_since.pop(outcome.task_id, None)
+        return self.running.pop(outcome.task_id, None)
