@@ -183,8 +183,12 @@ class Turn(Ledger):
         self.claimer.renew(0 if self.is_draining else self.room())
         if not batch and not self.agenda.has_work_besides_claims():
             return self._claim_alone(session)
-        with session.transaction(durable=bool(batch.outcomes or batch.asks)):
+        # What is answered or signalled after the commit must outlive a crash of the server.
+        expires = self.agenda.is_deadline_due()
+        with session.transaction(durable=expires or bool(batch.outcomes or batch.asks)):
             effects = self._carry(session, batch)
+            if expires:
+                effects.ended = operations.expire(session)
             self._promote(session, effects)
             self._claim(session, effects)
             if effects.leaves_ready and self.claimer.room <= len(effects.claims):
@@ -222,7 +226,6 @@ class Turn(Ledger):
     def _promote(self, session: Session, effects: Effects) -> None:
         if self.agenda.is_something_due():
             session.run(sql.promote_due)
-            effects.ended = operations.expire(session)
             self.agenda.take_promotion()
         limited = self.agenda.may_be_waiting or self._touches_limit(effects)
         if limited and not self.is_draining and operations.admit(session):
