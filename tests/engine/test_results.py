@@ -44,7 +44,7 @@ def test_the_driver_of_a_run_and_a_later_reader_get_the_same_result(world):
     assert [(task.name, task.status, task.attempts, task.error) for task in read.task_results] == [
         ("a", TaskStatus.COMPLETED, 1, None),
         ("b", TaskStatus.FAILED, 2, "ValueError: boom"),
-        ("c", TaskStatus.SKIPPED, 1, None),
+        ("c", TaskStatus.SKIPPED, 0, None),
     ]
 
 
@@ -67,6 +67,19 @@ def test_the_result_of_a_cancelled_run_holds_what_completed(world):
     result = results.read_result(world.at_now(), run_id)
     assert (result.status, result.error_message) == ("Cancelled", "Cancelled: no")
     assert result.final_context.to_dict() == {"i": 0, "a": 1}
+
+
+def test_a_task_that_was_cancelled_before_it_began_has_no_attempts(world):
+    workflows.chain("w", workflows.nothing, workflows.nothing)
+    run_id = world.enqueue("w")
+    world.step()
+    assert len(world.take()) == 1
+    operations.cancel(world.at_now(), run_id)
+    read = results.read_result(world.at_now(), run_id)
+    assert [(task.name, task.status, task.attempts) for task in read.task_results] == [
+        ("a", TaskStatus.CANCELLED, 1),
+        ("b", TaskStatus.CANCELLED, 0),
+    ]
 
 
 def test_who_waits_is_told_when_another_worker_ends_the_run(make_world):
