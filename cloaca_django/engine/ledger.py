@@ -30,7 +30,6 @@ from cloaca_django.engine.messages import (
     HandBack,
     Hint,
     Moved,
-    Watch,
 )
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
@@ -81,7 +80,7 @@ class Ledger:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._locked_since: dict[int, float] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
-            Done: self._take_done, Ask: self._take_ask, Watch: self._take_watch,
+            Done: self._take_done, Ask: self._take_ask,
             Deferral: self._take_deferral, Moved: self.take_moved, Hint: self._take_hint,
             HandBack: self._take_hand_back,
         }  # fmt: skip
@@ -106,7 +105,7 @@ class Ledger:
         with suppress(Empty):
             while True:
                 message = self._inbox.get_nowait()
-                if isinstance(message, Ask | Watch):
+                if isinstance(message, Ask):
                     refuse(message.done, RunnerClosed())
 
     def room(self) -> int:
@@ -155,10 +154,6 @@ class Ledger:
         self.batch.asks.append(ask)
         self.own.add(ask.submission.id)
         self.waiters.add(ask.submission.id, ask.done)
-
-    def _take_watch(self, watch: Watch) -> None:
-        self.waiters.add(watch.run_id, watch.done)
-        self.agenda.look_soon()
 
     def _take_deferral(self, deferral: Deferral) -> None:
         self.batch.deferrals.append(deferral)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 import pytest
 
 from cloaca_django import clock
 from cloaca_django.core.states import TaskStatus
 from cloaca_django.engine import operations, results
-from cloaca_django.engine.messages import Watch
 from cloaca_django.errors import RunnerClosed, RunNotFound, WaitTimeout
 from cloaca_django.ids import new_run_id
 from cloaca_django.models import PipelineExecution
@@ -106,12 +103,9 @@ def test_who_waits_for_a_run_that_is_deleted_is_told(make_world):
         done.result(0)
 
 
-def test_several_may_watch_one_run(world):
+def test_several_may_wait_for_one_run(world):
     workflows.single("w", workflows.writes("x", 1))
-    first = world.ask("w")
-    world.tick()
-    second = Future()
-    world.turn.post(Watch(PipelineExecution.objects.get().pk, second))
+    first, second = (world.ask("w", idempotency_key="k") for _ in range(2))
     world.drain()
     assert first.result(0).execution_id == second.result(0).execution_id
 
