@@ -7,7 +7,6 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from types import TracebackType
@@ -147,16 +146,15 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         if parent is None:
             self._check_may_wait()
             asked = self._asked(workflow_name, context)
-            worker = self._started_worker()
-            return self._awaited(self._posted(worker, asked).done, worker)
+            return self._posted(self._started_worker().post, asked).done.result()
         parent.check_may_block("execute()")
         self._check_may_wait()
         call = parent.next_call()
         for chance in itertools.count():
             child = parent.child_id(call, chance)
-            ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
+            ask = self._posted(parent.host.post, self._asked(workflow_name, context, parent, child))
             with parent.waiting(child):
-                result = self._awaited(ask.done, parent.host)
+                result = ask.done.result()
             if not nesting.is_stale_child(ask, result):
                 return result
         raise AssertionError  # count() does not end
@@ -171,11 +169,11 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         if parent is None:
             asked = self._asked(workflow_name, context)
             worker = await asyncio.to_thread(self._started_worker)
-            return await asyncio.wrap_future(self._posted(worker, asked).done)
+            return await asyncio.wrap_future(self._posted(worker.post, asked).done)
         call = parent.next_call()
         for chance in itertools.count():
             child = parent.child_id(call, chance)
-            ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
+            ask = self._posted(parent.host.post, self._asked(workflow_name, context, parent, child))
             async with parent.awaiting(child):
                 result = await asyncio.wrap_future(ask.done)
             if not nesting.is_stale_child(ask, result):
@@ -303,9 +301,9 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         workflow, options = registry.find(workflow_name), self._options(parent=parent)
         return submission.prepare(workflow, inputs.context(context), options, run_id=run_id)
 
-    def _posted(self, worker: Worker, asked: Submission) -> Ask:
+    def _posted(self, post: Callable[[object], None], asked: Submission) -> Ask:
         ask = Ask(asked, Future())
-        worker.turn.post(ask)
+        post(ask)
         return ask
 
     def _enqueued(
@@ -348,17 +346,6 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
                 "in EAGER mode nothing else will move it",
             )
         return result
-
-    def _awaited(self, done: Future[PipelineResult], worker: Worker) -> PipelineResult:
-        while True:
-            try:
-                return done.result(timeout=1.0)
-            except FutureTimeout:
-                if done.done():
-                    raise
-                if not worker.is_alive():
-                    self._check_open()
-                    raise RunnerClosed() from None
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -431,4 +418,4 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     def _tell(self, run_ids: list[UUID]) -> None:
         lease = self._lease
         if lease is not None:
-            lease.worker.turn.post(Moved(tuple(run_ids)))
+            lease.worker.post(Moved(tuple(run_ids)))

@@ -14,8 +14,8 @@ from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import RunStatus
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
+from cloaca_django.engine.hosting import JobHost
 from cloaca_django.engine.messages import Ask
-from cloaca_django.engine.worker import Worker
 from cloaca_django.errors import WouldDeadlock
 
 _NAMESPACE = uuid.UUID("6f1c8a52-3a4e-5b7d-9c10-2f6d1e8b4a93")
@@ -29,7 +29,7 @@ class Parent:
     """The task that this thread is running."""
 
     job: Job
-    host: Worker
+    host: JobHost
 
     @property
     def run_id(self) -> UUID:

@@ -121,7 +121,7 @@ class Process:
         if not self.worker.is_alive():
             logger.error("the turn's thread ended; this process must be replaced")
             return True
-        abandoned = len(self.worker.abandoned)
+        abandoned = len(self.worker.host.abandoned)
         if abandoned < settings.MAX_ABANDONED_THREADS:
             return False
         logger.warning(

@@ -178,8 +178,12 @@ class Turn(Ledger):
         self.claimer.renew(0 if self.is_draining else self.room())
         if not batch and not self.agenda.has_work_besides_claims():
             return self._claim_alone(session)
-        with session.transaction(durable=bool(batch.outcomes or batch.asks)):
+        # What is answered or signalled after the commit must outlive a crash of the server.
+        expires = self.agenda.is_deadline_due()
+        with session.transaction(durable=expires or bool(batch.outcomes or batch.asks)):
             effects = self._carry(session, batch)
+            if expires:
+                effects.ended = operations.expire(session)
             self._promote(session, effects)
             self._claim(session, effects)
             if effects.leaves_ready and self.claimer.room <= len(effects.claims):
@@ -217,7 +221,6 @@ class Turn(Ledger):
     def _promote(self, session: Session, effects: Effects) -> None:
         if self.agenda.is_something_due():
             session.run(sql.promote_due)
-            effects.ended = operations.expire(session)
             self.agenda.take_promotion()
         limited = self.agenda.may_be_waiting or self._touches_limit(effects)
         if limited and not self.is_draining and operations.admit(session):
@@ -388,14 +391,19 @@ class Turn(Ledger):
                 self.running.pop(outcome.task_id, None)
         if isinstance(error, NotInTenant):
             # The tenant's schema is gone: no run of it will ever end.
-            self.waiters.fail_all(error)
+            self.waiters.close(error)
 
     def _single(self, batch: Batch) -> None:
         """Write one part of a broken batch and nothing beside it. Raises what breaks it."""
         session = self._connected()
         session.now = self.now
         self.claimer.renew(0 if self.is_draining else self.room())
-        with session.transaction():
-            effects = self._carry(session, batch)
+        try:
+            with session.transaction():
+                effects = self._carry(session, batch)
+        except Exception:
+            # What was not committed must not be remembered: the next part may be of the same run.
+            self.memory.forget(batch.run_ids())
+            raise
         self.batch.outcomes += effects.settled.waiting
         self._apply(session, effects)

@@ -30,7 +30,8 @@
     ├── ContextKeyNotFound (KeyError)
     ├── DatabaseUnreachable (ValueError, RuntimeError) ── SchemaUnusable
     ├── WaitTimeout (TimeoutError, ValueError)
-    ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, WorkflowsNotImported (ImportError)
+    ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, TransactionLeftOpen
+    ├── WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
         ├── RunnerClosed, HandleConsumed, CronDisabled (ValueError)
         ├── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
@@ -77,6 +78,7 @@ from cloaca_django.errors.execution import (
     RunNotFound,
     TaskCancelled,
     TaskFenced,
+    TransactionLeftOpen,
     UnexpectedResult,
     WorkflowsNotImported,
 )
@@ -196,6 +198,7 @@ __all__ = [
     "TaskCancelled",
     "TaskFenced",
     "TaskNotFound",
+    "TransactionLeftOpen",
     "UnexpectedResult",
     "UnknownChoice",
     "UnknownDependency",

@@ -54,6 +54,16 @@ class TaskFenced(CloacaError):
         )
 
 
+class TransactionLeftOpen(CloacaError):
+    """A task that ended inside a transaction it began; what it wrote there was rolled back."""
+
+    def __init__(self, task: str, alias: str) -> None:
+        super().__init__(
+            f"Task {task!r} ended inside a transaction on database {alias!r} that it did not end,"
+            " so its writes were rolled back; use `with transaction.atomic():`"
+        )
+
+
 class NotMigrated(InvalidState, ValueError):
     """A configured database without our tables, or with old ones."""
 

@@ -131,7 +131,7 @@ class Command(command.Command):
         with command.signals_to(work.interrupt):
             code = work.run()
         if isinstance(work, Process):
-            self._leaves_threads = bool(work.left_running or work.worker.abandoned)
+            self._leaves_threads = bool(work.left_running or work.worker.host.abandoned)
         return code
 
     def _say(self, text: str) -> None:
