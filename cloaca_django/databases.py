@@ -22,7 +22,7 @@ from cloaca_django import clock
 from cloaca_django.core import options
 from cloaca_django.dialect import advisory_lock, close_pool, facts, urls
 from cloaca_django.dialect.urls import DatabaseUrl
-from cloaca_django.errors import DatabaseUnreachable, NotMigrated
+from cloaca_django.errors import DatabaseUnreachable, NoDatabase, NotMigrated
 
 APP = "cloaca_django"
 MIGRATION_CHANCES = 10
@@ -106,11 +106,13 @@ def open_url(text: str, *, pool_size: int | None) -> Database:
 def open_alias(alias: str) -> Database:
     """Return the database of a configured alias.
 
-    Raises UnknownChoice for what is no alias, NotMigrated, DatabaseUnreachable.
+    Raises UnknownChoice for what is no alias, NoDatabase, NotMigrated, DatabaseUnreachable.
     """
     prepare_site()
     if alias not in connections:
         options.choice("DefaultRunner()", "using", alias, accepted=site_aliases())
+    if facts.is_missing(connections[alias]):
+        raise NoDatabase()
     url = alias
     try:
         _check_supported(alias)

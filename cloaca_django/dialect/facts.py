@@ -39,6 +39,11 @@ def kind(database: BaseDatabaseWrapper) -> str:
     return f"SQLite {sqlite3.sqlite_version}" if _is_too_old(database) else database.vendor
 
 
+def is_missing(database: BaseDatabaseWrapper) -> bool:
+    """Say whether the settings name no engine for an alias; Django then puts a dummy there."""
+    return bool(database.settings_dict["ENGINE"] == "django.db.backends.dummy")
+
+
 def is_supported(database: BaseDatabaseWrapper) -> bool:
     """Say whether the engine knows this kind of database, and the library is new enough."""
     return database.vendor in SUPPORTED and not _is_too_old(database)

@@ -32,7 +32,7 @@
     ├── WaitTimeout (TimeoutError, ValueError)
     ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
-        ├── RunnerClosed, HandleConsumed, CronDisabled (ValueError)
+        ├── RunnerClosed, HandleConsumed, CronDisabled, NoDatabase (ValueError)
         └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
@@ -110,6 +110,7 @@ from cloaca_django.errors.running import (
     CronDisabled,
     DatabaseUnreachable,
     InvalidTransition,
+    NoDatabase,
     NotInTenant,
     RunnerClosed,
     WaitTimeout,
@@ -173,6 +174,7 @@ __all__ = [
     "InvalidTransition",
     "InvalidTriggerRule",
     "MalformedContext",
+    "NoDatabase",
     "NoOpenBuilder",
     "NotInTenant",
     "NotMigrated",

@@ -14,6 +14,17 @@ class DatabaseUnreachable(CloacaError, ValueError, RuntimeError):
         super().__init__(f"Failed to {doing}: cannot reach {shown(url)}: {problem}")
 
 
+class NoDatabase(InvalidState, ValueError):
+    """A runner asked for on a site's database where no settings name one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "DefaultRunner() works on a Django site's database, and no settings name one: give a"
+            ' URL, as in DefaultRunner("sqlite:///app.db"), or set DJANGO_SETTINGS_MODULE to'
+            " settings with DATABASES"
+        )
+
+
 class WaitTimeout(CloacaError, TimeoutError, ValueError):
     """A wait that ended before the run did. The run goes on."""
 

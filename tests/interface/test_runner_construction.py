@@ -245,3 +245,27 @@ print(settings.USE_TZ, sorted(settings.INSTALLED_APPS))
 
 def test_a_script_without_any_settings_works(run_script):
     assert run_script(SCRIPT) == "{'x': 1}\nTrue ['cloaca_django']\n"
+
+
+WITHOUT = """
+from cloaca_django.errors import NoDatabase
+import cloaca_django as cloaca
+
+for make in (cloaca.DefaultRunner, lambda: cloaca.DefaultRunner(using="default")):
+    try:
+        make()
+    except NoDatabase as error:
+        print(error)
+cloaca.DefaultRunner(":memory:").shutdown()
+try:
+    cloaca.DefaultRunner()
+except ValueError as error:
+    print(isinstance(error, RuntimeError))
+"""
+
+
+def test_a_script_without_any_settings_is_told_to_give_a_url(run_alone, tmp_path):
+    told, again, is_both = run_alone(WITHOUT, tmp_path).splitlines()
+    assert 'give a URL, as in DefaultRunner("sqlite:///app.db")' in told
+    assert "set DJANGO_SETTINGS_MODULE" in told
+    assert (again, is_both) == (told, "True")
