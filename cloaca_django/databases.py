@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from cloaca_django import clock
 from cloaca_django.core import options
-from cloaca_django.dialect import advisory_lock, close_pool, facts, urls
+from cloaca_django.dialect import advisory_lock, aliases, close_pool, facts, urls
 from cloaca_django.dialect.urls import DatabaseUrl
 from cloaca_django.errors import DatabaseUnreachable, NoDatabase, NotMigrated
 
@@ -47,12 +47,15 @@ class Database:
         """Close what the last runner on this database leaves, and remove a private one's files."""
         if not self.is_ours:
             return
+        connection = connections[self.alias]
+        connection.close()
         with _lock:
             _users[self.alias] -= 1
             is_last = not _users[self.alias]
-        connections[self.alias].close()
+            if is_last:
+                _forget(self.alias)
         if is_last:
-            close_pool(connections[self.alias])
+            close_pool(connection)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -140,9 +143,17 @@ def _own_alias(url: DatabaseUrl, pool_size: int | None, *, is_private: bool) -> 
     if not is_private and key in _ours:
         return _ours[key]
     alias = f"cloaca-{next(_numbers)}"
-    connections.databases[alias] = url.settings(pool_size)
+    aliases.add(alias, url.settings(pool_size))
     _ours[key] = alias
     return alias
+
+
+def _forget(alias: str) -> None:
+    """Take away an alias that no runner uses any more; a program may make a runner a request."""
+    del _users[alias]
+    for key in [key for key, one in _ours.items() if one == alias]:
+        del _ours[key]
+    aliases.remove(alias)
 
 
 def unapplied(alias: str) -> list[str]:

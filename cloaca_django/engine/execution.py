@@ -21,6 +21,7 @@ from cloaca_django.core.context import Context, encode_writes
 from cloaca_django.core.merge import Write, diff
 from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.core.task import Policy, Task
+from cloaca_django.dialect import aliases
 from cloaca_django.engine.capture import current_job, storable
 from cloaca_django.engine.claiming import Assignment, Unreadable
 from cloaca_django.engine.settlement import Failure, Outcome, Settled
@@ -304,6 +305,7 @@ async def tidy_async_connections() -> None:
 
 def tidy_connections() -> None:
     """Close this thread's Django connections that broke or are too old, as a request would."""
+    aliases.tidy()
     for connection in connections.all(initialized_only=True):
         if connection.queries_logged:
             reset_queries()

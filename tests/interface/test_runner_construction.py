@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import threading
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
+from django.utils.connection import ConnectionDoesNotExist
 
 from cloaca_django import Context, DefaultRunner
 from cloaca_django.dialect import facts
@@ -77,6 +79,59 @@ def test_a_database_in_memory_is_gone_after_shutdown(own_databases):
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     runner.shutdown()
     assert not os.path.exists(folder)
+
+
+def test_runners_leave_no_alias_behind(make_database, together):
+    workflows.single("w")
+    before = set(connections)
+
+    def program(url):
+        with DefaultRunner(url) as runner:
+            runner.execute("w", Context())
+            return runner.alias
+
+    for url in (":memory:", make_database("own")):
+        for _ in range(2):
+            alias = program(url)
+            assert set(connections) == before
+            # Neither in the settings nor among this thread's connections.
+            with pytest.raises(ConnectionDoesNotExist):
+                connections[alias]
+    url = make_database("shared")
+    together(*[lambda: program(url)] * 4)
+    together(*[lambda: program(":memory:")] * 4)
+    assert set(connections) == before
+
+
+def test_a_thread_closes_its_connection_to_a_database_that_is_gone(own_databases):
+    runner = DefaultRunner(":memory:")
+    opened, gone, ended = threading.Event(), threading.Event(), []
+
+    def visitor():
+        PipelineExecution.objects.using(runner.alias).count()
+        ended.append(connections[runner.alias].connection)
+        opened.set()
+        gone.wait(20)
+
+    thread = threading.Thread(target=visitor)
+    thread.start()
+    assert opened.wait(20)
+    runner.shutdown()
+    gone.set()
+    thread.join()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        ended[0].execute("SELECT 1")
+
+
+def test_shutdown_inside_an_open_transaction_lets_the_block_end(own_databases):
+    before = set(connections)
+    runner = DefaultRunner(":memory:")
+    with transaction.atomic(using=runner.alias):
+        runner.shutdown()
+    DefaultRunner(":memory:").shutdown()
+    assert set(connections) == before
+    with pytest.raises(ConnectionDoesNotExist):
+        connections[runner.alias]
 
 
 def test_the_url_of_the_sites_database_means_the_sites_alias(runner, database_url):
@@ -248,8 +303,8 @@ def test_a_script_without_any_settings_works(run_script):
 
 
 WITHOUT = """
-from cloaca_django.errors import NoDatabase
 import cloaca_django as cloaca
+from cloaca_django.errors import NoDatabase
 
 for make in (cloaca.DefaultRunner, lambda: cloaca.DefaultRunner(using="default")):
     try:
