@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from cloaca_django import databases
+from cloaca_django.calls import acts
 from cloaca_django.calls.operator import OperatorCalls
 from cloaca_django.calls.schedules import ScheduleCalls
 from cloaca_django.conf import settings
@@ -26,7 +27,7 @@ from cloaca_django.core.config import DefaultRunnerConfig, settled
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin, WorkerKind
-from cloaca_django.dialect import Session, open_session, site_session
+from cloaca_django.dialect import Session, site_session
 from cloaca_django.engine import (
     declarations,
     eager,
@@ -406,15 +407,9 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         finally:
             self._release_connection()
 
-    @contextmanager
-    def _operating(self) -> Any:
-        """Open a session of its own, so that an act commits whatever the caller's does."""
+    def _operating(self) -> AbstractContextManager[Session]:
         self._check_open()
-        session: Session = site_session(self.alias) if settings.EAGER else open_session(self.alias)
-        try:
-            yield session
-        finally:
-            session.close()
+        return acts.acting(self.alias, shown=self._database.url)
 
     def _release_connection(self) -> None:
         """Return a pooled connection that this thread holds only for us."""

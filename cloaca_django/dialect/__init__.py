@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = [
+    "DRIVER_ERRORS",
     "LOOK",
     "Lanes",
     "Session",
@@ -35,6 +36,9 @@ _SESSIONS: Mapping[str, type[Session]] = {
     "sqlite": sqlite.SqliteSession,
 }
 _MODULES: Mapping[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
+
+# What the engine's own connections raise; those of Django raise Django's.
+DRIVER_ERRORS: tuple[type[Exception], ...] = (postgresql.ERROR, sqlite.ERROR)
 
 
 class DjangoTransport:

@@ -64,6 +64,11 @@ def has_schemas(database: BaseDatabaseWrapper) -> bool:
     return database.vendor == "postgresql"
 
 
+def has_one_writer(database: BaseDatabaseWrapper) -> bool:
+    """Say whether a transaction keeps every other one from writing."""
+    return database.vendor == "sqlite"
+
+
 def unsafe_options(database: BaseDatabaseWrapper) -> list[str]:
     """Return what the site's own connections to a file lack, in words; empty: nothing."""
     if database.vendor != "sqlite":

@@ -20,6 +20,8 @@ from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_pau
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+ERROR = psycopg.Error
+
 CHANNEL = "cloaca"
 # Ends an announcement of work that cannot be claimed yet.
 LOOK = "?"

@@ -33,7 +33,8 @@
     ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
         ├── RunnerClosed, HandleConsumed, CronDisabled, NoDatabase (ValueError)
-        └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
+        └── WouldDeadlock, OperationFailed, NotInTenant, InvalidTransition, RunNotFinished,
+            NotMigrated
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
 password or a context's value.
@@ -112,6 +113,7 @@ from cloaca_django.errors.running import (
     InvalidTransition,
     NoDatabase,
     NotInTenant,
+    OperationFailed,
     RunnerClosed,
     WaitTimeout,
     WouldDeadlock,
@@ -178,6 +180,7 @@ __all__ = [
     "NoOpenBuilder",
     "NotInTenant",
     "NotMigrated",
+    "OperationFailed",
     "OptionOutOfRange",
     "RunNotFinished",
     "RunNotFound",

@@ -190,6 +190,8 @@ class ScheduleNotFound(InvalidInput):
 
     def __init__(self, schedule_id: object, doing: str = "get cron schedule") -> None:
         super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}")
+        self.id = schedule_id
+        self.what = f"schedule {schedule_id}"
 
 
 class ScheduleExists(InvalidInput):

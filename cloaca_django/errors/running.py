@@ -56,6 +56,16 @@ class WouldDeadlock(InvalidState):
         super().__init__(f"{problem}; {remedy}")
 
 
+class OperationFailed(InvalidState):
+    """An operator's act that the database refused or broke off; a part of it may be done."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The database did not carry this out, or not all of it: {problem}; another"
+            " transaction may hold what it needs, so try again when that has ended"
+        )
+
+
 class NotInTenant(InvalidState):
     """Work asked for in a schema that has none of our tables."""
 
