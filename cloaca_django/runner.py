@@ -79,8 +79,13 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         self._lease: sharing.Lease | None = None
         self._is_closed = False
         if not self._is_site:
-            self._sync_schedules()
-            self._started_worker()
+            try:
+                self._sync_schedules()
+                self._started_worker()
+            except BaseException:
+                # Nobody has a runner to shut down.
+                self._database.release()
+                raise
 
     @staticmethod
     def with_config(database_url: str, config: DefaultRunnerConfig) -> DefaultRunner:

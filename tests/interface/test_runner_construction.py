@@ -13,6 +13,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from cloaca_django import Context, DefaultRunner
 from cloaca_django.dialect import facts
+from cloaca_django.engine import declarations
 from cloaca_django.errors import (
     DatabaseUnreachable,
     InvalidDatabaseURL,
@@ -242,6 +243,17 @@ def test_a_failed_construction_leaves_nothing_behind(own_databases, tmp_path):
     with pytest.raises(DatabaseUnreachable):
         DefaultRunner(UNREACHABLE[0])
     assert {t for t in threading.enumerate() if t.name.startswith("cloaca")} <= before
+
+
+def test_a_runner_that_cannot_start_leaves_no_alias_behind(own_databases, monkeypatch):
+    def fails(alias):
+        raise ValueError("two schedules of one name")
+
+    before = set(connections)
+    monkeypatch.setattr(declarations, "sync", fails)
+    with pytest.raises(ValueError, match="two schedules"):
+        DefaultRunner(":memory:")
+    assert set(connections) == before
 
 
 def test_the_repr_names_the_database(own_databases):
