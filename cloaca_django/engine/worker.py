@@ -40,9 +40,10 @@ from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.firing import Firing, FiringOptions
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
+from cloaca_django.engine.holders import Holders
 from cloaca_django.engine.limits import Limits
 from cloaca_django.engine.memory import Memory
-from cloaca_django.engine.messages import HINT, WAKE, Deferral, Done, HandBack, Moved
+from cloaca_django.engine.messages import HINT, WAKE, Done, HandBack, Moved
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
 from cloaca_django.engine.turn import Turn
@@ -106,11 +107,8 @@ class Worker:
             schedules=Firing(options.firing) if options.firing else None,
         )
         self._pid = os.getpid()
-        self.parked = 0
         self.abandoned: set[Job] = set()
-        # Jobs that hold a slot, by identity: a retry may run while the body it replaces still does.
-        self._holders: set[Job] = set()
-        self._holders_lock = threading.Lock()
+        self._holders = Holders(self.slots, post=self.turn.post)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._turn_thread: threading.Thread | None = None
@@ -323,7 +321,7 @@ class Worker:
         self._holders.add(job)
         job.host = self
         if job.is_over:
-            self._give_back(job)
+            self._holders.give_back(job)
         elif job.task.is_async:
             coroutine = self._run_async(job)
             job.future = asyncio.run_coroutine_threadsafe(coroutine, self._event_loop())
@@ -353,39 +351,30 @@ class Worker:
         if job.cancelled.is_set():
             self.abandoned.discard(job)
         self.turn.post(Done(job, completing.result(job, outcome)))
-        self._give_back(job)
-
-    def _give_back(self, job: Job) -> None:
-        # Whoever takes the job out of the set gives its slot back: once, whoever comes first.
-        with self._holders_lock:
-            is_holder = job in self._holders
-            self._holders.discard(job)
-        if is_holder:
-            self.slots.release()
+        self._holders.give_back(job)
 
     def _abandon(self, job: Job) -> None:
         """Let a job's thread go: its database connection is cut, its slot is given on."""
         if job.started is not None:
             self.abandoned.add(job)
-        self._give_back(job)
+        self._holders.give_back(job)
+        # Before the body hears of it: a coroutine that is cancelled waits for nothing any more.
+        children = list(job.waits_for)
         if job.future is not None:
             job.future.cancel()
         aborting.abort(job)
-        if job.waits_for is not None:
-            self._spawn(lambda: self._cancel_child(job), "cloaca-cancel")
+        if children:
+            self._spawn(lambda: self._cancel_all(children), "cloaca-cancel")
 
-    def _cancel_child(self, job: Job) -> None:
-        """A run that nobody waits for any more ends with the task that started it."""
-        if job.waits_for is None:
-            return
-        session = self._connect()
-        try:
-            ended = operations.cancel(session, job.waits_for, reason="its parent task ended")
-            self.turn.post(Moved(tuple(run.id for run in ended)))
-        except CloacaError as error:
-            logger.info("child run not cancelled: %s", error)
-        finally:
-            session.close()
+    def _cancel_all(self, children: Sequence[UUID]) -> None:
+        """Runs that nobody waits for any more end with the task that started them."""
+        with closing(self._connect()) as session:
+            for child in children:
+                try:
+                    ended = operations.cancel(session, child, reason="its parent task ended")
+                    self.turn.post(Moved(tuple(run.id for run in ended)))
+                except CloacaError as error:
+                    logger.info("child run not cancelled: %s", error)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
         with self._loop_lock:
@@ -413,21 +402,11 @@ class Worker:
 
     def park(self, job: Job) -> bool:
         """Give a job's slot back while it waits."""
-        if self.parked >= settings.MAX_PARKED_THREADS and not job.task.is_async:
-            return False
-        self.parked += 1
-        job.is_parked = True
-        self.turn.post(Deferral(job, is_deferred=True))
-        self._give_back(job)
-        return True
+        return self._holders.park(job)
 
     def unpark(self, job: Job) -> None:
         """Take a slot again."""
-        self.slots.reacquire()
-        self._holders.add(job)
-        self.parked -= 1
-        job.is_parked = False
-        self.turn.post(Deferral(job, is_deferred=False))
+        self._holders.unpark(job)
 
     def pause(self, job: Job, seconds: float) -> None:
         """Let time pass."""
