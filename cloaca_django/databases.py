@@ -24,9 +24,15 @@ from django.db.migrations.executor import MigrationExecutor
 from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core import options
-from cloaca_django.dialect import advisory_lock, close_pool, facts, schemas, urls
+from cloaca_django.dialect import advisory_lock, aliases, close_pool, facts, schemas, urls
 from cloaca_django.dialect.urls import DatabaseUrl
-from cloaca_django.errors import DatabaseUnreachable, NotInTenant, NotMigrated, SchemaUnusable
+from cloaca_django.errors import (
+    DatabaseUnreachable,
+    NoDatabase,
+    NotInTenant,
+    NotMigrated,
+    SchemaUnusable,
+)
 
 APP = "cloaca_django"
 MIGRATION_CHANCES = 10
@@ -51,12 +57,15 @@ class Database:
         """Close what the last runner on this database leaves, and remove a private one's files."""
         if not self.is_ours:
             return
+        connection = connections[self.alias]
+        connection.close()
         with _lock:
             _users[self.alias] -= 1
             is_last = not _users[self.alias]
-        connections[self.alias].close()
+            if is_last:
+                _forget(self.alias)
         if is_last:
-            close_pool(connections[self.alias])
+            close_pool(connection)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -136,11 +145,13 @@ def open_schema(text: str, schema: str, *, pool_size: int | None) -> Database:
 def open_alias(alias: str) -> Database:
     """Return the database of a configured alias.
 
-    Raises UnknownChoice for what is no alias, NotMigrated, DatabaseUnreachable.
+    Raises UnknownChoice for what is no alias, NoDatabase, NotMigrated, DatabaseUnreachable.
     """
     prepare_site()
     if alias not in connections:
         options.choice("DefaultRunner()", "using", alias, accepted=site_aliases())
+    if facts.is_missing(connections[alias]):
+        raise NoDatabase()
     url = alias
     try:
         _check_supported(alias)
@@ -168,9 +179,17 @@ def _own_alias(url: DatabaseUrl, pool_size: int | None, *, is_private: bool) -> 
     if not is_private and key in _ours:
         return _ours[key]
     alias = f"cloaca-{next(_numbers)}"
-    connections.databases[alias] = url.settings(pool_size)
+    aliases.add(alias, url.settings(pool_size))
     _ours[key] = alias
     return alias
+
+
+def _forget(alias: str) -> None:
+    """Take away an alias that no runner uses any more; a program may make a runner a request."""
+    del _users[alias]
+    for key in [key for key, one in _ours.items() if one == alias]:
+        del _ours[key]
+    aliases.remove(alias)
 
 
 def unapplied(alias: str) -> list[str]:

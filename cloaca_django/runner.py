@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from cloaca_django import databases
-from cloaca_django.calls import tuning
+from cloaca_django.calls import acts, tuning
 from cloaca_django.calls.operator import OperatorCalls
 from cloaca_django.calls.schedules import ScheduleCalls
 from cloaca_django.conf import settings
@@ -27,7 +27,7 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin
 from cloaca_django.databases import Database
-from cloaca_django.dialect import Session, explained, open_session, site_session
+from cloaca_django.dialect import Session, explained, site_session
 from cloaca_django.engine import (
     eager,
     inputs,
@@ -85,11 +85,11 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         if not self._is_site:
             try:
                 self._sync_schedules()
+                self._started_worker()
             except BaseException:
                 # Nobody gets this runner, so nobody can shut it down.
                 self._database.release()
                 raise
-            self._started_worker()
 
     @staticmethod
     def with_config(database_url: str, config: DefaultRunnerConfig) -> DefaultRunner:
@@ -385,15 +385,9 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         finally:
             self._release_connection()
 
-    @contextmanager
-    def _operating(self) -> Any:
-        """Open a session of its own, so that an act commits whatever the caller's does."""
+    def _operating(self) -> AbstractContextManager[Session]:
         self._check_open()
-        session: Session = site_session(self.alias) if settings.EAGER else open_session(self.alias)
-        try:
-            yield session
-        finally:
-            session.close()
+        return acts.acting(self.alias, shown=self._database.url)
 
     def _release_connection(self) -> None:
         """Return a pooled connection that this thread holds only for us."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Rows = TypeVar("Rows", bound="QuerySet[Any]")
 
 __all__ = [
+    "DRIVER_ERRORS",
     "LOOK",
     "WORK",
     "Lanes",
@@ -40,6 +41,9 @@ _SESSIONS: Mapping[str, type[Session]] = {
     "sqlite": sqlite.SqliteSession,
 }
 _MODULES: Mapping[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
+
+# What the engine's own connections raise; those of Django raise Django's.
+DRIVER_ERRORS: tuple[type[Exception], ...] = (postgresql.ERROR, sqlite.ERROR)
 
 
 class DjangoTransport:

@@ -28,6 +28,8 @@ from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_pau
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+ERROR = psycopg.Error
+
 # One for the database, whatever the schema: an announcement begins with the schema it concerns.
 CHANNEL = "cloaca"
 

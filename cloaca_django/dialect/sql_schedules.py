@@ -23,6 +23,13 @@ def seconds_to_next_fire(d: Fragments) -> str:
         ORDER BY s.next_run_at LIMIT 1"""
 
 
+def existing_schedules(d: Fragments) -> str:
+    """Return those of some ids that schedules have."""
+    return f"""
+        SELECT s.id FROM cloaca_schedule s
+        WHERE s.id IN (SELECT o_id FROM {d.source("id uuid")})"""
+
+
 def due_schedules(d: Fragments) -> str:
     """Lock due schedules of known workflows, most overdue first, and leave out locked ones.
 

@@ -23,6 +23,8 @@ _READERS: Mapping[str, ModuleType] = {
     "sqlite": urls_sqlite,
 }
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# Two letters at least: C:/app.db is a path. What sqlite calls a URI of a file has one slash.
+_UNSLASHED = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:(?!//)")
 _FORMS = "use sqlite:///path/to/file.db or postgresql://user:password@host:5432/database"
 
 # Django fills these in only for what DATABASES held when it started.
@@ -142,6 +144,8 @@ def _read(url: str) -> dict[str, Any]:
     if not url:
         raise RefusedError(f"empty database URL; {_FORMS}")
     check_characters(url)
+    if _UNSLASHED.match(url):
+        raise RefusedError(f"a scheme is followed by ://; {_FORMS}; a file's path may start ./")
     if urls_sqlite.is_plain_path(url):
         return urls_sqlite.read_plain(url)
     match = _SCHEME.match(url)

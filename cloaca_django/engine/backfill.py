@@ -12,11 +12,11 @@ from uuid import UUID
 
 from cloaca_django import ids
 from cloaca_django.core import catchup, cron, registry
-from cloaca_django.dialect import Session
+from cloaca_django.dialect import Session, sql_schedules
 from cloaca_django.engine import firing, inputs, notices, submission
 from cloaca_django.engine.firing import Fire
 from cloaca_django.engine.submission import Submission
-from cloaca_django.errors import InvalidOption
+from cloaca_django.errors import InvalidOption, ScheduleNotFound
 from cloaca_django.models import CronExecution, CronSchedule
 
 MAX_TIMES = 10_000
@@ -34,13 +34,14 @@ def trigger(
 ) -> UUID:
     """Start a run of a schedule now; returns its id. It counts for none of the schedule's times.
 
-    Raises WorkflowNotFound, InvalidContext, InvalidParams.
+    Raises WorkflowNotFound, InvalidContext, InvalidParams; ScheduleNotFound if it is gone.
     """
     inputs.check_words("trigger_cron_schedule()", by=by, reason=reason)
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
     made = firing.submission_at(schedule, session.clock(), workflow=workflow, options=options)
     with session.transaction():
+        _check_exists(session, schedule)
         written = submission.submit(session, [made], announces=True)
     notices.publish_submitted(written)
     return made.id
@@ -60,9 +61,10 @@ def backfill(
 
     Times that have a run are left out; those whose run retention deleted are forgotten. Returns
     the ids of the new runs, by time. Raises InvalidOption for an end in the future or before the
-    start, and for more than ``MAX_TIMES``.
+    start, and for more than ``MAX_TIMES``; ScheduleNotFound if it is gone.
     """
     inputs.check_words("backfill()", by=by, reason=reason)
+    _check_exists(session, schedule)
     times = times_between(session, schedule, start=start, end=end)
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
@@ -75,6 +77,12 @@ def backfill(
         ]  # fmt: skip
         started += [each.id for each in _start(session, made)]
     return started
+
+
+def _check_exists(session: Session, schedule: CronSchedule) -> None:
+    """Raise ScheduleNotFound for one that others do not see: deleted since, or not committed."""
+    if not session.ids(sql_schedules.existing_schedules, [(schedule.pk,)]):
+        raise ScheduleNotFound(schedule.pk)
 
 
 def times_between(

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from cloaca_django.dialect import aliases
 from cloaca_django.errors import TransactionLeftOpen
 
 logger = logging.getLogger("cloaca_django.task")
@@ -50,6 +51,7 @@ def tidy(before: Depths = NONE_OPEN) -> None:
 
     One with a block that was not open ``before`` is rolled back and closed whatever its age.
     """
+    aliases.tidy()
     for connection in connections.all(initialized_only=True):
         try:
             if connection.queries_logged:

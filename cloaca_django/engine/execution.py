@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
 import traceback as tracebacks
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,11 +82,14 @@ class Job:
     is_over: bool = False
     # Of an async body; cancelling it cancels the body.
     future: Future[Any] | None = None
+    # How many of its threads or coroutines wait for something without its slot.
+    waits: int = 0
     settled: Settled | None = None
     # Who runs this job; set for tasks that may start runs and wait for them.
     host: Any = None
-    children: int = 0
-    waits_for: UUID | None = None
+    # Numbers the runs it asks for. A counter and not a sum: coroutines and threads may share it.
+    calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    waits_for: set[UUID] = field(default_factory=set)
     log_lines: list[str] = field(default_factory=list)
     log_size: int = 0
 

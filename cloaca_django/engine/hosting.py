@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from uuid import UUID
 
-from cloaca_django.conf import settings
 from cloaca_django.core.context import Context
 from cloaca_django.dialect import Session
 from cloaca_django.engine import aborting, completing, connections, execution, operations
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
 from cloaca_django.engine.holders import Holders
-from cloaca_django.engine.messages import Deferral, Done, Moved
+from cloaca_django.engine.messages import Done, Moved
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
 from cloaca_django.errors import CloacaError
@@ -43,7 +42,7 @@ class JobHost:
         self.post = post
         self._worker = worker
         self._connect = connect
-        self.holders = Holders(Slots(concurrency, self.run))
+        self.holders = Holders(Slots(concurrency, self.run), post=post)
         self.abandoned: set[Job] = set()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -51,7 +50,7 @@ class JobHost:
 
     def run(self, job: Job) -> None:
         """Run a job, which was given a slot, on this thread or on the event loop."""
-        self.holders.take(job)
+        self.holders.add(job)
         job.host = self
         if job.is_over:
             self.holders.give_back(job)
@@ -66,11 +65,13 @@ class JobHost:
         if job.started is not None:
             self.abandoned.add(job)
         self.holders.give_back(job)
+        # Before the body hears of it: a coroutine that is cancelled waits for nothing any more.
+        children = list(job.waits_for)
         if job.future is not None:
             job.future.cancel()
         aborting.abort(job)
-        if job.waits_for is not None:
-            self._spawn(lambda: self._cancel_child(job), "cloaca-cancel")
+        if children:
+            self._spawn(lambda: self._cancel_all(children), "cloaca-cancel")
 
     def close(self) -> None:
         """Let the threads end; those of bodies that go on end after them."""
@@ -84,16 +85,11 @@ class JobHost:
 
     def park(self, job: Job) -> bool:
         """Give a job's slot back while it waits."""
-        limit = None if job.task.is_async else settings.MAX_PARKED_THREADS
-        if not self.holders.park(job, limit=limit):
-            return False
-        self.post(Deferral(job, is_deferred=True))
-        return True
+        return self.holders.park(job)
 
     def unpark(self, job: Job) -> None:
         """Take a slot again."""
         self.holders.unpark(job)
-        self.post(Deferral(job, is_deferred=False))
 
     def pause(self, job: Job, seconds: float) -> None:
         """Let time pass."""
@@ -161,16 +157,15 @@ class JobHost:
         self.post(Done(job, completing.result(job, outcome)))
         self.holders.give_back(job)
 
-    def _cancel_child(self, job: Job) -> None:
-        """A run that nobody waits for any more ends with the task that started it."""
-        if job.waits_for is None:
-            return
+    def _cancel_all(self, children: Sequence[UUID]) -> None:
+        """Runs that nobody waits for any more end with the task that started them."""
         with closing(self._connect()) as session:
-            try:
-                ended = operations.cancel(session, job.waits_for, reason="its parent task ended")
-                self.post(Moved(tuple(run.id for run in ended)))
-            except CloacaError as error:
-                logger.info("child run not cancelled: %s", error)
+            for child in children:
+                try:
+                    ended = operations.cancel(session, child, reason="its parent task ended")
+                    self.post(Moved(tuple(run.id for run in ended)))
+                except CloacaError as error:
+                    logger.info("child run not cancelled: %s", error)
 
     # -- the event loop's thread
 

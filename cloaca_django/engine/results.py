@@ -78,7 +78,9 @@ def wait_for(
         result = read_result(session, run_id)
         if result is not None:
             return result
-        if timeout is not None and clock.monotonic() - started + pause > timeout:
+        rest = pause if timeout is None else timeout - (clock.monotonic() - started)
+        if timeout is not None and rest <= 0:
             raise WaitTimeout(run_id, timeout)
-        clock.sleep(pause)
+        # The last rest ends with the timeout, and one look more.
+        clock.sleep(min(pause, rest))
         pause = min(pause * 1.5, poll_seconds)

@@ -33,8 +33,9 @@
     ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, TransactionLeftOpen
     ├── WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
-        ├── RunnerClosed, HandleConsumed, CronDisabled (ValueError)
-        ├── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
+        ├── RunnerClosed, HandleConsumed, CronDisabled, NoDatabase (ValueError)
+        ├── WouldDeadlock, OperationFailed, NotInTenant, InvalidTransition, RunNotFinished,
+        │   NotMigrated
         └── ProvisioningFailed ── InvalidTenant (ValueError)
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
@@ -116,7 +117,9 @@ from cloaca_django.errors.running import (
     DatabaseUnreachable,
     InvalidTenant,
     InvalidTransition,
+    NoDatabase,
     NotInTenant,
+    OperationFailed,
     ProvisioningFailed,
     RunnerClosed,
     SchemaUnusable,
@@ -183,10 +186,12 @@ __all__ = [
     "InvalidTransition",
     "InvalidTriggerRule",
     "MalformedContext",
+    "NoDatabase",
     "NoOpenBuilder",
     "NotInTenant",
     "NotMigrated",
     "NothingToImport",
+    "OperationFailed",
     "OptionOutOfRange",
     "ProvisioningFailed",
     "RunNotFinished",

@@ -12,6 +12,8 @@ class RunNotFound(InvalidInput):
 
     def __init__(self, run_id: object) -> None:
         super().__init__(f"There is no run {run_id}; it may have been deleted by retention")
+        self.id = run_id
+        self.what = f"run {run_id}"
 
 
 class RunNotFinished(InvalidState):

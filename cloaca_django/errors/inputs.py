@@ -201,6 +201,8 @@ class ScheduleNotFound(InvalidInput):
     ) -> None:
         hint = nearest(str(schedule_id), known)
         super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}{hint}")
+        self.id = schedule_id
+        self.what = f"schedule {schedule_id}"
 
 
 class ScheduleExists(InvalidInput):

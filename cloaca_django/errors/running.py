@@ -36,6 +36,16 @@ class InvalidTenant(ProvisioningFailed, ValueError):
     """A tenant's name or password that is not allowed. Nothing was sent to the server."""
 
 
+class NoDatabase(InvalidState, ValueError):
+    """A runner asked for on a site's database where no settings name one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "DefaultRunner() works on a Django site's database, and no settings name one: give a"
+            " URL, DefaultRunner(url), or set DJANGO_SETTINGS_MODULE to settings with DATABASES"
+        )
+
+
 class WaitTimeout(CloacaError, TimeoutError, ValueError):
     """A wait that ended before the run did. The run goes on."""
 
@@ -65,6 +75,16 @@ class WouldDeadlock(InvalidState):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}; {remedy}")
+
+
+class OperationFailed(InvalidState):
+    """An operator's act that the database refused or broke off; a part of it may be done."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The database did not carry this out, or not all of it: {problem}; another"
+            " transaction may hold what it needs, so try again when that has ended"
+        )
 
 
 class NotInTenant(InvalidState):

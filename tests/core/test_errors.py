@@ -41,6 +41,7 @@ def test_every_error_is_drawn_and_public(cls: type) -> None:
         (errors.DatabaseUnreachable("x", "y"), [ValueError, RuntimeError]),
         (errors.WaitTimeout("r", 1.5), [ValueError, TimeoutError]),
         (errors.RunnerClosed(), [ValueError, RuntimeError]),
+        (errors.NoDatabase(), [ValueError, RuntimeError]),
         (errors.WouldDeadlock("x", "y"), [RuntimeError]),
         (errors.SchemaUnusable("u", "x", "y"), [ValueError, RuntimeError]),
         (errors.ProvisioningFailed("create tenant", "y"), [RuntimeError]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +19,16 @@ def holders():
     """Holders whose slots start nothing, while threads take turns as often as they can."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    yield Holders(Slots(THREADS, run=lambda job: None))
+    yield SlowCount(Slots(THREADS, run=lambda job: None), post=lambda message: None)
     sys.setswitchinterval(interval)
+
+
+class Waiting:
+    """What holders ask of a job."""
+
+    def __init__(self):
+        self.waits = 0
+        self.task = SimpleNamespace(is_async=False)
 
 
 def at_once(act):
@@ -28,7 +37,7 @@ def at_once(act):
     found = []
 
     def run():
-        job = object()
+        job = Waiting()
         barrier.wait(10)
         found.append((job, act(job)))
 
@@ -45,43 +54,41 @@ class SlowCount(Holders):
     """Holders whose count takes long to read, as that of a busy process may."""
 
     @property
-    def parked(self):
+    def _parked(self):
         threading.Event().wait(0.001)
-        return self._parked
+        return self.count
 
-    @parked.setter
-    def parked(self, count):
-        self._parked = count
+    @_parked.setter
+    def _parked(self, count):
+        self.count = count
 
 
-def test_no_more_jobs_are_parked_than_allowed_however_many_ask_at_once(holders):
-    slow = SlowCount(holders.slots)
-    asked = at_once(lambda job: slow.park(job, limit=3))
+def test_no_more_jobs_are_parked_than_allowed_however_many_ask_at_once(holders, settings):
+    settings.CLOACA = {"MAX_PARKED_THREADS": 3}
+    asked = at_once(holders.park)
     assert sum(is_parked for _, is_parked in asked) == 3
-    assert slow.parked == 3
+    assert holders.count == 3
 
 
 def test_the_count_is_nought_when_all_have_come_back(holders):
-    slow = SlowCount(holders.slots)
-
     def wait_and_return(job):
-        slow.slots.reacquire()
-        slow.take(job)
+        holders.slots.reacquire()
+        holders.add(job)
         for _ in range(3):
-            assert slow.park(job, limit=None)
-            slow.unpark(job)
-        slow.give_back(job)
+            assert holders.park(job)
+            holders.unpark(job)
+        holders.give_back(job)
 
     at_once(wait_and_return)
-    assert slow.parked == 0
-    assert slow.slots.load == 0
+    assert holders.count == 0
+    assert holders.slots.load == 0
 
 
 def test_a_slot_is_given_back_once_whoever_comes_first(holders):
-    job = object()
+    job = Waiting()
     for _ in range(2):
         holders.slots.reacquire()
-    holders.take(job)
+    holders.add(job)
     at_once(lambda _: holders.give_back(job))
     assert holders.slots.load == 1
     holders.slots.release()
