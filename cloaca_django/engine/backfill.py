@@ -34,16 +34,15 @@ def trigger(
 ) -> UUID:
     """Start a run of a schedule now; returns its id. It counts for none of the schedule's times.
 
-    Raises ScheduleNotFound if it was deleted meanwhile, WorkflowNotFound, InvalidContext,
-    InvalidParams.
+    Raises WorkflowNotFound, InvalidContext, InvalidParams; ScheduleNotFound if it is gone.
     """
     inputs.check_words("trigger_cron_schedule()", by=by, reason=reason)
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
     made = firing.submission_at(schedule, session.clock(), workflow=workflow, options=options)
     with session.transaction():
-        _keep(session, schedule, "trigger cron schedule")
-        written = submission.submit(session, [made], announce="")
+        _keep(session, schedule)
+        written = submission.submit(session, [made], announces=True)
     notices.publish_submitted(written)
     return made.id
 
@@ -62,9 +61,10 @@ def backfill(
 
     Times that have a run are left out; those whose run retention deleted are forgotten. Returns
     the ids of the new runs, by time. Raises InvalidOption for an end in the future or before the
-    start, and for more than ``MAX_TIMES``; ScheduleNotFound if it was deleted meanwhile.
+    start, and for more than ``MAX_TIMES``; ScheduleNotFound if it is gone.
     """
     inputs.check_words("backfill()", by=by, reason=reason)
+    _keep(session, schedule)
     times = times_between(session, schedule, start=start, end=end)
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
@@ -113,20 +113,21 @@ def open_times(
 def _start(session: Session, schedule: CronSchedule, fires: Sequence[Fire]) -> list[Submission]:
     """Insert fires and the runs of those whose time is free, in one transaction."""
     with session.transaction():
-        _keep(session, schedule, "backfill")
+        _keep(session, schedule)
         inserted = session.insert_fires(fire.row() for fire in fires)
         fresh = [fire.submission for fire in fires if fire.submission and fire.id in inserted]
-        written = submission.submit(session, fresh, announce="") if fresh else None
+        written = submission.submit(session, fresh, announces=True) if fresh else None
     if written is not None:
         notices.publish_submitted(written)
     return fresh
 
 
-def _keep(session: Session, schedule: CronSchedule, doing: str) -> None:
-    """Let nobody delete or fire the schedule until the transaction ends. Raises ScheduleNotFound.
+def _keep(session: Session, schedule: CronSchedule) -> None:
+    """Let nobody delete or fire the schedule until the transaction ends.
 
-    Without the lock a delete that commits first would let the COMMIT fail on a foreign key, and
-    firing would wait for the times that a backfill has inserted.
+    Raises ScheduleNotFound for one that others do not see: deleted since, or not committed. Without
+    the lock a delete that commits first would let the COMMIT fail on a foreign key, and firing
+    would wait for the times that a backfill has inserted.
     """
-    if not session.run(sql_schedules.keep_schedule, [(schedule.pk,)]):
-        raise ScheduleNotFound(schedule.pk, doing)
+    if not session.ids(sql_schedules.keep_schedule, [(schedule.pk,)]):
+        raise ScheduleNotFound(schedule.pk)

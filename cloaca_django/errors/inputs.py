@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from cloaca_django.errors.tree import CloacaError, InvalidInput, listed, nearest, shown
 
 
-class InvalidDatabaseURL(InvalidInput):
+class InvalidDatabaseURL(InvalidInput, RuntimeError):
     """A database URL we cannot use. ``url`` must come without its password."""
 
     def __init__(self, url: str, problem: str) -> None:
@@ -21,6 +21,10 @@ class InvalidSchemaName(InvalidInput):
 
     def __init__(self, name: object, rule: str) -> None:
         super().__init__(f"Invalid schema name {shown(name)}: {rule}")
+
+
+class InvalidSchemaNameType(InvalidSchemaName, TypeError):
+    """A schema name that is not text."""
 
 
 class InvalidCronExpression(InvalidInput):
@@ -197,6 +201,8 @@ class ScheduleNotFound(InvalidInput):
     ) -> None:
         hint = nearest(str(schedule_id), known)
         super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}{hint}")
+        self.id = schedule_id
+        self.what = f"schedule {schedule_id}"
 
 
 class ScheduleExists(InvalidInput):

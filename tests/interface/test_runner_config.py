@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, connections
 
 from cloaca_django import Context, DefaultRunner, DefaultRunnerConfig, clock
+from cloaca_django.calls import tuning
 from cloaca_django.core import registry
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.dialect import open_session
@@ -286,7 +287,8 @@ def test_the_fields_of_the_recovery_of_fires_have_no_effect(make_runner, field):
     for value in WITHOUT_EFFECT[field]:
         runner = make_runner(**{field: value})
         assert getattr(runner._config, field) == value
-        options.append((runner._worker_options(), runner._firing_options(), runner._has_cron()))
+        told = tuning.worker_options(runner._config, alias=runner.alias, is_site=False)
+        options.append((told, runner._has_cron()))
     assert options[0] == options[1]
 
 

@@ -169,7 +169,7 @@ class Recorder:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
-        self.statements.append(("BEGIN", {}))
+        self.statements.append(("BEGIN", {"durable": durable}))
         with self.transport.transaction(durable=durable):
             yield
         self.statements.append(("COMMIT", {}))
