@@ -12,7 +12,6 @@ from typing import Any
 from django.db import connections
 from django.db.backends.signals import connection_created
 
-_lock = threading.Lock()
 _added: set[str] = set()
 
 
@@ -40,10 +39,9 @@ _here = _Here()
 
 def add(alias: str, settings: dict[str, Any]) -> None:
     """Add an alias."""
-    with _lock:
-        _added.add(alias)
-        # A new dict: another thread may be going through the old one.
-        connections.settings = {**connections.settings, alias: settings}
+    _added.add(alias)
+    # In place: it is settings.DATABASES too, and sites that add aliases themselves rely on that.
+    connections.databases[alias] = settings
 
 
 def remove(alias: str) -> None:
@@ -51,11 +49,8 @@ def remove(alias: str) -> None:
 
     Other threads close theirs at their end, or with ``tidy``: they may be using them.
     """
-    with _lock:
-        _added.discard(alias)
-        connections.settings = {
-            name: entry for name, entry in connections.settings.items() if name != alias
-        }
+    _added.discard(alias)
+    connections.databases.pop(alias, None)
     tidy()
 
 
