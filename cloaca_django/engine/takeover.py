@@ -112,7 +112,7 @@ def _entry(row: Row, workflows: Mapping[str, str], *, is_there: bool) -> Entry:
     try:
         workflow = _workflow(task, workflows)
         found = beat.translated(row)
-        timetable.checked_values("import", workflow, found.facts)
+        timetable.check("import", workflow, found.facts)
     except (Untranslatable, InvalidInput) as problem:
         return replace(entry, fate=Fate.REFUSED, why=str(problem))
     return replace(

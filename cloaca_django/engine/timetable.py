@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from cloaca_django import dialect, ids
+from cloaca_django import clock, dialect, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import catchup, cron, options, registry, schedule_facts
 from cloaca_django.core.context import decode, encode
@@ -45,7 +45,7 @@ def register(
     is a ScheduleExists. Raises InvalidCronExpression, InvalidTimezone, InvalidOption,
     InvalidContext, InvalidParams.
     """
-    values = checked_values(owner, workflow_name, facts)
+    values = _values(owner, workflow_name, facts)
     name = values.get("name")
     with _writing(alias) as now:
         for _ in range(2):
@@ -80,7 +80,7 @@ def update(
         if "cron_expression" in facts or "timezone" in facts:
             kept = {"cron_expression": schedule.cron_expression, "timezone": schedule.timezone}
             facts = {**kept, **facts}
-        return change(schedule, checked_values(owner, schedule.workflow_name, facts), now)
+        return change(schedule, _values(owner, schedule.workflow_name, facts), now)
 
 
 def set_enabled(
@@ -191,6 +191,13 @@ def _check_params(schedule: CronSchedule, now: datetime) -> None:
         validate(workflow, context.snapshot())
 
 
+def check(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> None:
+    """Raise what ``register`` would for these facts; nothing is written."""
+    values = _values(owner, workflow_name, facts)
+    # The moment only stands in for that of a fire.
+    _check_params(CronSchedule(**values), clock.utc_now())
+
+
 @contextmanager
 def _writing(alias: str) -> Iterator[datetime]:
     """Open a transaction, give the database's clock, and tell the workers at the commit."""
@@ -200,7 +207,7 @@ def _writing(alias: str) -> Iterator[datetime]:
         session.announce(LOOK)
 
 
-def checked_values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return checked values for the fields of a row."""
     values = schedule_facts.checked(owner, facts)
     values["workflow_name"] = options.text(owner, "workflow_name", workflow_name, low=1, high=255)
