@@ -85,6 +85,8 @@ class ReasonForm(forms.Form):
             del self.fields["reason"]
         else:
             self.fields["reason"].required = why is Why.ALWAYS
+            if why is Why.IF_YOU_LIKE:
+                self.fields["reason"].label = _("Reason (if you like)")
 
 
 def ask(page: ReadOnlyAdmin, request: HttpRequest, object_id: str, *, act: Act) -> HttpResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +44,8 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     def count(self) -> int:
         """How many rows there are, at most ``MAX_COUNTED``."""
         found: Any = self.object_list
-        return len(found.order_by("-id").values_list("pk", flat=True)[:MAX_COUNTED])
+        count: int = found.order_by()[:MAX_COUNTED].count()
+        return count
 
 
 class RunList(ChangeList):
@@ -60,12 +61,15 @@ class RunList(ChangeList):
         rows = list(self.result_list)
         self.result_list = rows
         page: Any = self.model_admin
-        page.read_columns(rows)
+        self.at = page.read_columns(rows)
         is_capped = self.result_count >= MAX_COUNTED
         self.older = ""
         if is_capped and rows and self.page_num == self.paginator.num_pages:
             self.older = self.get_query_string({BEFORE: rows[-1].pk}, ["p"])
         self.is_capped = is_capped
+        if not self.query and not self.has_active_filters:
+            # Else Django offers to show all of what is shown already.
+            self.full_result_count = self.result_count
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -105,7 +109,7 @@ class WorkflowFilter(admin.SimpleListFilter):
 class OriginFilter(admin.SimpleListFilter):
     """By who asked for the run."""
 
-    title = gettext_lazy("started")
+    title = gettext_lazy("origin")
     parameter_name = "origin"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
@@ -118,7 +122,7 @@ class OriginFilter(admin.SimpleListFilter):
 class FinishedFilter(admin.SimpleListFilter):
     """By when the run ended."""
 
-    title = gettext_lazy("ended in")
+    title = gettext_lazy("time of its end")
     parameter_name = "finished"
     _HOURS: Mapping[str, tuple[int, Any]] = {
         "hour": (1, gettext_lazy("the last hour")),
@@ -156,7 +160,7 @@ def _bulk(act: Act) -> Any:
 class RunListAdmin(ReadOnlyAdmin):
     """The columns, filters and actions of the list."""
 
-    list_display = ("shown", "run", "tasks_done", "happened", "moment", "took")
+    list_display = ("shown", "run", "tasks_done", "happened", "moment")
     list_display_links = ("run",)
     list_filter = (StatusFilter, WorkflowFilter, OriginFilter, FinishedFilter)
     search_fields = ("workflow_name",)
@@ -165,6 +169,7 @@ class RunListAdmin(ReadOnlyAdmin):
     sortable_by = ()
     paginator = CappedPaginator
     list_max_show_all = 0
+    show_facets = admin.ShowFacets.NEVER
     actions = [_bulk(run_acts.RETRY), _bulk(run_acts.RERUN), _bulk(run_acts.CANCEL)]
     change_list_template = "admin/cloaca_django/run_list.html"
 
@@ -233,11 +238,12 @@ class RunListAdmin(ReadOnlyAdmin):
 
     # -- columns
 
-    def read_columns(self, rows: list[PipelineExecution]) -> None:
-        """Read what the columns of a page's rows need, and hang it to each row."""
+    def read_columns(self, rows: list[PipelineExecution]) -> datetime:
+        """Read what the columns need, and hang it to each row; returns the database's time."""
         read = RunRows(settings.DATABASE, rows)
         for row in rows:
             row.admin_facts = read.facts(row)  # type: ignore[attr-defined]
+        return read.at
 
     @admin.display(description=gettext_lazy("status"))
     def shown(self, row: Any) -> SafeString:
@@ -259,11 +265,9 @@ class RunListAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("submitted"))
     def moment(self, row: Any) -> SafeString:
-        return _facts(row).submitted
-
-    @admin.display(description=gettext_lazy("duration"))
-    def took(self, row: Any) -> str:
-        return _facts(row).duration
+        facts = _facts(row)
+        shown = '{}<br><span class="cloaca-quiet">{}</span>'
+        return format_html(shown, facts.submitted, facts.duration)
 
 
 def _facts(row: Any) -> Facts:

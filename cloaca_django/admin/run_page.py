@@ -26,7 +26,7 @@ from cloaca_django.admin import (
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.conf import settings
-from cloaca_django.core.states import TASK_FINAL, RunStatus, TaskStatus
+from cloaca_django.core.states import TASK_FINAL, TaskStatus
 from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution, TaskLog
 
 TASKS_A_PAGE = 300
@@ -54,10 +54,9 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """An act that the reader may do now, or why not now."""
+    """An act that the reader may do now."""
 
     act: Act
-    refusal: str
     url: str
 
 
@@ -98,6 +97,7 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "elapsed": spans.between(facts.run.created_at, facts.ended_or_now),
         "is_workerless": facts.is_open and not any(w.is_claiming for w in facts.workers.values()),
         "buttons": list(_buttons(facts, request, urls)),
+        "refusals": list(_refusals(facts, request)),
         "drawing": _drawing(facts),
         "timeline": timeline.draw(facts, shown),
         "rows": rows,
@@ -182,13 +182,20 @@ def _worker(task: TaskExecution, facts: RunFacts) -> str:
 
 
 def _buttons(facts: RunFacts, request: HttpRequest, urls: Any) -> Iterator[Button]:
-    """Return the acts of who holds their permission; one that is senseless now says why."""
     for act in run_acts.ACTS.values():
+        if access.may(request, act.permission) and not act.refusal(facts.run):
+            yield Button(act, urls.url(act.slug, facts.run.pk))
+
+
+def _refusals(facts: RunFacts, request: HttpRequest) -> Iterator[tuple[str, str]]:
+    """Return why a new run cannot be made of this one now, to who may else do it."""
+    found: dict[str, list[str]] = {}
+    for act in (run_acts.RETRY, run_acts.RERUN):
         refusal = act.refusal(facts.run)
-        is_other = act is run_acts.RESUME and facts.status != RunStatus.PAUSED
-        is_other = is_other or (act is run_acts.PAUSE and bool(refusal))
-        if access.may(request, act.permission) and not is_other:
-            yield Button(act, refusal, urls.url(act.slug, facts.run.pk))
+        if refusal and access.may(request, act.permission):
+            found.setdefault(refusal, []).append(str(act.label))
+    for refusal, labels in found.items():
+        yield refusal, ", ".join(label.rstrip("…") for label in labels) + ":"
 
 
 def _drawing(facts: RunFacts) -> graphs.Drawing | None:

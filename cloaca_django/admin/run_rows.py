@@ -20,7 +20,7 @@ from cloaca_django.engine import overview
 from cloaca_django.models import PipelineExecution, TaskExecution
 
 MAX_PIPS = 12
-PIP = 10
+PIP = 8
 MAX_RUNNING = 500
 MAX_WORDS = 160
 

@@ -15,6 +15,7 @@ from cloaca_django.models import TaskAttempt, TaskExecution
 
 WIDTH = 1000
 NARROWEST = 4
+WAITING = frozenset({TaskStatus.READY, TaskStatus.HELD, TaskStatus.SCHEDULED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def draw(facts: RunFacts, tasks: Sequence[TaskExecution]) -> Timeline:
 def _lane(task: TaskExecution, facts: RunFacts, scale: _Scale) -> Lane:
     attempts = facts.attempts.get(task.pk, ())
     bars = [_tried(attempt, scale) for attempt in attempts]
-    if task.claimed_at and not _is_told(task, attempts):
+    if _is_claimed(task, attempts):
         bars.append(_current(task, facts, scale))
     waited = _waited(task, facts, scale, first=bars[0].x if bars else None)
     took = sum(_lengths(task, facts))
@@ -88,12 +89,16 @@ def _lane(task: TaskExecution, facts: RunFacts, scale: _Scale) -> Lane:
     return Lane(task, [*waited, *bars], words, took)
 
 
-def _is_told(task: TaskExecution, attempts: Sequence[TaskAttempt]) -> bool:
-    """Say whether the last claim is one of the attempts that did not succeed."""
-    last = attempts[-1] if attempts else None
-    if last is None or task.status in {TaskStatus.RUNNING, TaskStatus.COMPLETED}:
+def _is_claimed(task: TaskExecution, attempts: Sequence[TaskAttempt]) -> bool:
+    """Say whether the last claim runs or succeeded: the others are attempts with rows of their own.
+
+    A task that was cancelled while it ran has none of that claim.
+    """
+    if task.claimed_at is None or task.status in WAITING:
         return False
-    return last.attempt >= task.attempt or task.finished_at is None
+    if task.status in {TaskStatus.RUNNING, TaskStatus.COMPLETED} or not attempts:
+        return True
+    return attempts[-1].attempt < task.attempt
 
 
 def _tried(attempt: TaskAttempt, scale: _Scale) -> Bar:
@@ -125,11 +130,7 @@ def _waited(
     if any(end is None for end in ends):
         return []
     since = max((end for end in ends if end is not None), default=scale.start)
-    if first is None and task.status not in {
-        TaskStatus.READY,
-        TaskStatus.HELD,
-        TaskStatus.SCHEDULED,
-    }:
+    if first is None and task.status not in WAITING:
         return []
     x = scale.at(since)
     end = scale.at(facts.ended_or_now) if first is None else first
@@ -144,6 +145,6 @@ def _bar(scale: _Scale, start: datetime, end: datetime, *, kind: str, tone: str,
 def _lengths(task: TaskExecution, facts: RunFacts) -> Sequence[float]:
     attempts = facts.attempts.get(task.pk, ())
     found = [spans.between(one.started_at, one.finished_at) or 0.0 for one in attempts]
-    if task.claimed_at and not _is_told(task, attempts):
+    if _is_claimed(task, attempts):
         found.append(spans.between(task.claimed_at, task.finished_at or facts.at) or 0.0)
     return found

@@ -1,7 +1,7 @@
 /* What moves on the pages of cloaca_django: counters, regions that are fetched again, the number
    of new runs above a list. Without it every page is complete and stands still. */
 "use strict";
-(() => {
+document.addEventListener("DOMContentLoaded", () => {
   const page = document.querySelector("[data-cloaca-page]");
   if (!page) return;
   const says = page.querySelector("[role=status]");
@@ -163,4 +163,4 @@
   setInterval(tick, 1000);
   tick();
   plan();
-})();
+});

@@ -138,10 +138,11 @@ def busy_run() -> PipelineExecution:
             log=f"2026-01-05 12:00:0{number} INFO shop: posting to hooks, attempt {number}",
         )  # fmt: skip
     task(made, "load_warehouse", TaskStatus.PENDING, after=["dedupe"])
-    task(
+    retried = task(
         made, "refresh_views", TaskStatus.SCHEDULED, after=["extract_orders"], attempt=2,
         due_at=moment(-45), claimed_at=moment(60),
     )  # fmt: skip
+    attempt(retried, 1, start=362, took=12)
     task(made, "report", TaskStatus.PENDING, after=["load_warehouse", "refresh_views"])
     return made
 

@@ -79,7 +79,7 @@ def test_junk_and_deleted_ids_lead_to_the_list_with_a_message(operator):
         ({"status": TaskStatus.READY}, "no worker is running; start one"),
         ({"status": TaskStatus.HELD}, "held; a worker lets it go in a moment"),
         ({"status": TaskStatus.PENDING}, "about to be decided"),
-        ({"status": TaskStatus.SCHEDULED, "due_at": scenes.moment(-100)}, "starts in 2 m"),
+        ({"status": TaskStatus.SCHEDULED, "due_at": scenes.moment(-9000)}, "starts in 2 h"),
         ({"status": TaskStatus.CANCELLED, "reason": "by ana"}, "by ana"),
         ({"status": TaskStatus.COMPLETED, "claimed_at": None}, "taken over from the run"),
         ({"status": TaskStatus.RUNNING, "is_deferred": True}, "waits in defer_until"),
