@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -48,7 +48,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """Return the URL of one of this table's pages, as ``changelist`` or ``cancel``."""
         meta = self.opts
         place = f"admin:{meta.app_label}_{meta.model_name}_{name}"
-        return reverse(place, args=args, current_app=self.admin_site.name)
+        return reverse(place, args=[quote(arg) for arg in args], current_app=self.admin_site.name)
 
     def run_url(self, run_id: Any) -> str:
         """Return the URL of a run's page."""

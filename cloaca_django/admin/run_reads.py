@@ -40,6 +40,7 @@ class WorkerFacts:
 
     id: UUID
     name: str
+    state: str
     is_claiming: bool
     running: int
     concurrency: int
@@ -164,6 +165,7 @@ def _worker(row: Any) -> WorkerFacts:
     return WorkerFacts(
         id=row.pk,
         name=str(row),
+        state=row.state,
         is_claiming=row.is_claiming,
         running=row.running,
         concurrency=row.concurrency,

@@ -49,10 +49,12 @@ class Pip:
 
 
 class RunRows:
-    """Three queries for any number of rows."""
+    """Two queries for any number of rows, and one for the database's time if it is not given."""
 
-    def __init__(self, alias: str, rows: Sequence[PipelineExecution]) -> None:
-        self.at = overview.read_clock(alias)
+    def __init__(
+        self, alias: str, rows: Sequence[PipelineExecution], *, at: datetime | None = None
+    ) -> None:
+        self.at = at or overview.read_clock(alias)
         ids = [row.pk for row in rows]
         tasks = TaskExecution.objects.using(alias).filter(run__in=ids).order_by()
         self._counts: dict[UUID, dict[str, int]] = defaultdict(dict)

@@ -11,10 +11,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from cloaca_django import clock
-from cloaca_django.admin import spans, vocabulary
+from cloaca_django.admin import access, dashboard, spans, vocabulary
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
-from cloaca_django.models import Worker
+from cloaca_django.models import PipelineExecution, Worker
 
 register = template.Library()
 
@@ -73,3 +73,26 @@ def bar(at: datetime | None = None) -> dict[str, Any]:
     at = at or overview.read_clock(settings.DATABASE)
     alive = Worker.objects.using(settings.DATABASE).claiming(at)
     return {"is_missing": not alive.exists()}
+
+
+@register.inclusion_tag(
+    "admin/cloaca_django/part_dashboard.html", name="cloaca_dashboard", takes_context=True
+)
+def show_dashboard(context: dict[str, Any]) -> dict[str, Any]:
+    """Show the first page, to who may see runs."""
+    request = context["request"]
+    if not access.may_view(request, PipelineExecution):
+        return {"board": None}
+    return {"board": dashboard.read(request), "units": spans.units(), "request": request}
+
+
+@register.simple_tag(name="cloaca_rise")
+def rise(ground: int, *heights: int) -> int:
+    """Return where a bar starts that stands on others."""
+    return ground - sum(heights)
+
+
+@register.simple_tag(name="cloaca_share")
+def share(part: float) -> str:
+    """Return a part of one as a percentage."""
+    return f"{part:.0%}"
