@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from cloaca_django.admin import access, run_acts, run_reads, spans
+from cloaca_django.admin import access, run_acts, run_reads, spans, vocabulary
 from cloaca_django.admin.run_reads import WorkerFacts
 from cloaca_django.admin.run_rows import Facts, RunRows
 from cloaca_django.conf import settings
@@ -161,7 +161,7 @@ def _tiles(alias: str, ended: Ended, late: Sequence[Any], at: datetime) -> Itera
     waiting = TaskExecution.objects.using(alias).ready().order_by()[:MAX_COUNTED].count()
     good, bad = (_sum(ended, status) for status in (RunStatus.COMPLETED, RunStatus.FAILED))
     yield Tile(
-        _("Running"), _capped(running),
+        vocabulary.word(RunStatus.RUNNING).label, _capped(running),
         ngettext("%d paused", "%d paused", paused) % paused if paused else "",
         "run" if running else "", f"?status={RunStatus.RUNNING}",
     )  # fmt: skip

@@ -105,12 +105,12 @@ def _listed(names: list[str]) -> str:
 
 def _cancel(doing: Doing) -> Done:
     runner().cancel(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The run was cancelled."), _logged("Cancelled", doing))
+    return Done(_("The run was cancelled."), _logged(str(RunStatus.CANCELLED), doing))
 
 
 def _pause(doing: Doing) -> Done:
     runner().pause(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The run is paused."), _logged("Paused", doing))
+    return Done(_("The run is paused."), _logged(str(RunStatus.PAUSED), doing))
 
 
 def _resume(doing: Doing) -> Done:

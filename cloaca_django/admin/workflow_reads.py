@@ -75,6 +75,12 @@ class Entry:
     record: Record
     next_run: datetime | None
 
+    @property
+    def state(self) -> str:
+        """Paused, or empty."""
+        is_paused = self.control is not None and self.control.paused_at is not None
+        return str(RunStatus.PAUSED) if is_paused else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Health:

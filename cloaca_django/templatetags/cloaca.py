@@ -96,3 +96,9 @@ def rise(ground: int, *heights: int) -> int:
 def share(part: float) -> str:
     """Return a part of one as a percentage."""
     return f"{part:.0%}"
+
+
+@register.simple_tag(name="cloaca_more")
+def more(count: int, shown: int) -> str:
+    """Return how many there are beyond those that are shown."""
+    return rest(count - shown)

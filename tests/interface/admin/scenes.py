@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import cloaca_django as cloaca
 from cloaca_django import clock, ids
 from cloaca_django.core.context import encode_writes
 from cloaca_django.core.merge import Write
@@ -19,12 +20,14 @@ from cloaca_django.core.states import (
     WorkerState,
 )
 from cloaca_django.models import (
+    CronSchedule,
     PipelineExecution,
     TaskAttempt,
     TaskExecution,
     TaskLog,
     Worker,
 )
+from tests import workflows
 
 NASTY = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
 TRACEBACK = """Traceback (most recent call last):
@@ -195,3 +198,55 @@ def big_run(count: int = 300) -> PipelineExecution:
     leaves = [row.name for row in rows[-40:]]
     task(made, "join", TaskStatus.PENDING, after=leaves, position=count - 1)
     return made
+
+
+def define_workflows() -> None:
+    """Register the workflows of these scenes."""
+    with cloaca.WorkflowBuilder("customer_etl") as builder:
+        builder.description("Customers and their orders, cleaned and loaded each night")
+        for name, after, facts in (
+            ("extract_orders", [], {}),
+            ("extract_users", [], {}),
+            ("clean_orders", ["extract_orders"], {}),
+            ("enrich_geo", ["extract_users"], {"retry_attempts": 5}),
+            ("notify", ["extract_users"], {"timeout_seconds": 3}),
+            ("dedupe", ["clean_orders", "enrich_geo"], {}),
+            ("load_warehouse", ["dedupe"], {"atomic": True}),
+        ):
+            cloaca.task(id=name, dependencies=after, **facts)(workflows.nothing)
+    workflows.chain("invoice_pipeline", *[workflows.nothing] * 3)
+    with cloaca.WorkflowBuilder("with_inputs"):
+
+        @cloaca.workflow_params(
+            source_id=str, batch_size=(int, 500), ratio=(float, 0.5), dry_run=(bool, False)
+        )
+        @cloaca.task(id="a")
+        def a(context: cloaca.Context) -> None:
+            """Do nothing."""
+
+
+def history() -> None:
+    """Insert a day of runs, schedules and workers."""
+    for hour in range(24):
+        for at in range((hour * 7) % 5 + 1):
+            status = RunStatus.FAILED if (hour * 3 + at) % 9 == 0 else RunStatus.COMPLETED
+            age = 3600 * hour + 400 * at + 900
+            made = run("customer_etl", status, age=age, took=20 + (hour * 13 + at * 29) % 60)
+            task(made, "extract_orders", took=9 + hour % 4)
+            task(made, "notify", TaskStatus.FAILED if status == RunStatus.FAILED
+                 else TaskStatus.COMPLETED, start=9, took=4, attempt=1 + hour % 3)  # fmt: skip
+    worker(WorkerState.DRAINING, age=3, hostname="app-2", pid=912)
+    worker(WorkerState.DEAD, age=360, hostname="app-3", pid=77, version="0.0.9")
+    run("invoice_pipeline", RunStatus.PAUSED, age=1800, paused_at=moment(1500), paused_by="ana",
+        pause_reason="the bank is closed")  # fmt: skip
+    plan = (
+        ("nightly", "30 2 * * *", -5000),
+        ("hourly", "0 * * * *", -900),
+        ("late", "5 * * * *", 700),
+    )
+    for name, expression, ago in plan:
+        CronSchedule.objects.create(
+            name=name, workflow_name="customer_etl", cron_expression=expression,
+            timezone="Europe/Berlin", next_run_at=moment(ago), created_at=moment(0),
+            updated_at=moment(0),
+        )  # fmt: skip
