@@ -17,7 +17,7 @@ class CloacaConfig(AppConfig):
     """The Django app. It starts no thread: the worker command and the runner do."""
 
     name = "cloaca_django"
-    verbose_name = _("Workflows")
+    verbose_name = _("Cloaca")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

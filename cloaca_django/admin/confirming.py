@@ -73,6 +73,8 @@ class Act:
 class ReasonForm(forms.Form):
     """Why somebody does it."""
 
+    required_css_class = "required"
+
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         max_length=MAX_REASON,

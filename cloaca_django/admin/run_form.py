@@ -30,6 +30,8 @@ _FIELDS: Mapping[type, tuple[type[forms.Field], Any]] = {
 class AboutForm(forms.Form):
     """What every run may be given, whatever its workflow declares."""
 
+    required_css_class = "required"
+
     context = forms.CharField(
         label=gettext_lazy("Further context (JSON)"),
         required=False,
@@ -76,7 +78,7 @@ def inputs_of(workflow: Workflow, data: Any = None) -> forms.BaseForm | None:
         return None
     if isinstance(params, tuple):
         fields = {param.name: _field(param) for param in params}
-        made = type("InputsForm", (forms.Form,), fields)
+        made = type("InputsForm", (forms.Form,), {**fields, "required_css_class": "required"})
         return made(data, prefix="input")  # type: ignore[no-any-return]
     form: forms.BaseForm = params(data, prefix="input")
     return form

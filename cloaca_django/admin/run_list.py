@@ -160,7 +160,7 @@ def _bulk(act: Act) -> Any:
 class RunListAdmin(ReadOnlyAdmin):
     """The columns, filters and actions of the list."""
 
-    list_display = ("shown", "run", "tasks_done", "happened", "moment")
+    list_display = ("shown", "run", "happened", "moment")
     list_display_links = ("run",)
     list_filter = (StatusFilter, WorkflowFilter, OriginFilter, FinishedFilter)
     search_fields = ("workflow_name",)
@@ -255,13 +255,11 @@ class RunListAdmin(ReadOnlyAdmin):
             '<bdi class="cloaca-strong">{}</bdi> <code>{}</code>', row.workflow_name, short(row.pk)
         )
 
-    @admin.display(description=gettext_lazy("tasks"))
-    def tasks_done(self, row: Any) -> SafeString:
-        return _facts(row).pips
-
-    @admin.display(description=gettext_lazy("what happened"))
-    def happened(self, row: Any) -> str:
-        return _facts(row).sentence
+    @admin.display(description=gettext_lazy("tasks, and what happened"))
+    def happened(self, row: Any) -> SafeString:
+        facts = _facts(row)
+        shown = '{}<bdi class="cloaca-words">{}</bdi>'
+        return format_html(shown, facts.pips, facts.sentence)
 
     @admin.display(description=gettext_lazy("submitted"))
     def moment(self, row: Any) -> SafeString:

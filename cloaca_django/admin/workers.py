@@ -36,6 +36,8 @@ LIVE_SECONDS = 5
 # How long an ended worker is still of interest.
 ENDED_HOURS = 24
 
+_ORDER = (WorkerState.ALIVE, WorkerState.DRAINING, WorkerState.DEAD, WorkerState.STOPPED)
+
 KINDS: Mapping[str, vocabulary.Text] = {
     WorkerKind.WORKER: gettext_lazy("worker process"),
     WorkerKind.RUNNER: gettext_lazy("runner in a program"),
@@ -115,12 +117,13 @@ class WorkerAdmin(ReadOnlyAdmin):
         found = Worker.objects.using(settings.DATABASE)
         recent = Q(heartbeat_at__gte=now - timedelta(hours=ENDED_HOURS))
         alive = Q(state__in=[WorkerState.ALIVE, WorkerState.DRAINING])
-        workers = found.filter(alive | recent).order_by("state", "-heartbeat_at", "id")
+        newest = found.filter(alive | recent).order_by("-heartbeat_at", "id")[:MAX_WORKERS]
+        workers = sorted(newest, key=lambda worker: _ORDER.index(worker.state))
         may_drain = access.may(request, access.DRAIN)
         tasks = _running()
         return [
             self._row(worker, tasks.get(worker.pk, ()), now, may_drain=may_drain)
-            for worker in workers[:MAX_WORKERS]
+            for worker in workers
         ]
 
     def _row(
