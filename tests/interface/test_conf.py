@@ -27,6 +27,7 @@ DEFAULTS = {
     "LOG_CAPTURE_BYTES": 65536,
     "RETENTION_DAYS": 90,
     "REDACT_KEYS": (),
+    "ADMIN_POLL_SECONDS": 2,
     "DATABASE": "default",
     "NOTIFY": True,
     "EAGER": False,
@@ -62,6 +63,7 @@ def test_every_key_says_what_it_is_for():
     [
         ("PIPELINE_TIMEOUT_SECONDS", None, None),
         ("RETENTION_DAYS", None, None),
+        ("ADMIN_POLL_SECONDS", None, None),
         ("RETENTION_DAYS", 0.5, 0.5),
         ("QUEUES", ["mail", "default"], ("mail", "default")),
         ("REDACT_KEYS", ["iban"], ("iban",)),
@@ -106,6 +108,7 @@ def test_a_number_out_of_its_range_or_type_is_refused(settings, name, value):
         ({"QUEUES": ["a", "a"]}, "QUEUES", "twice"),
         ({"REDACT_KEYS": [""]}, "REDACT_KEYS", "non-empty"),
         ({"RETENTION_DAYS": 0}, "RETENTION_DAYS", "or None"),
+        ({"ADMIN_POLL_SECONDS": 1}, "ADMIN_POLL_SECONDS", "or None"),
         ([], "EAGER", "must be a dict"),
         (None, "EAGER", "must be a dict"),
     ],
