@@ -16,7 +16,7 @@ DAY = 24 * HOUR
 
 def units() -> str:
     """Return the signs for days, hours, minutes and seconds, for the script's own counters."""
-    return f"{_('d')} {_('h')} {_('m')} {_('s')}"
+    return " ".join((_("d"), _("h"), _("m"), _("s")))
 
 
 def span(seconds: float) -> str:
