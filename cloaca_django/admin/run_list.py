@@ -252,8 +252,11 @@ class RunListAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("run"))
     def run(self, row: Any) -> SafeString:
+        text = short(row.pk)
+        if row.origin == Origin.RETRY and row.parent_id:
+            text += f" ↳ {short(row.parent_id)}"
         return format_html(
-            '<bdi class="cloaca-strong">{}</bdi> <code>{}</code>', row.workflow_name, short(row.pk)
+            '<bdi class="cloaca-strong">{}</bdi> <code>{}</code>', row.workflow_name, text
         )
 
     @admin.display(description=gettext_lazy("tasks, and what happened"))

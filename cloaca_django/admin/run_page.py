@@ -26,7 +26,7 @@ from cloaca_django.admin import (
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.conf import settings
-from cloaca_django.core.states import TASK_FINAL, TaskStatus
+from cloaca_django.core.states import TASK_FINAL, Origin, TaskStatus
 from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution, TaskLog
 
 TASKS_A_PAGE = 300
@@ -91,6 +91,7 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "run": facts.run,
         "now": facts.at,
         "status": facts.status,
+        "tags": list(_tags(facts)),
         "counts": vocabulary.counts_in_words(facts.counts),
         "done": sum(facts.counts.get(status, 0) for status in TASK_FINAL),
         "origin": vocabulary.ORIGINS.get(facts.run.origin, facts.run.origin),
@@ -108,6 +109,17 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "poll": _poll(facts),
         "ended": "" if facts.is_open else _ended(facts),
     }
+
+
+def _tags(facts: RunFacts) -> Iterator[tuple[str, str]]:
+    """Return what is worth knowing of a run beside its status, each with a tone."""
+    running = [task for task in facts.tasks if task.status == TaskStatus.RUNNING]
+    if any(task.worker_id not in facts.workers for task in running):
+        yield _("stalled: its worker is not heard of"), "bad"
+    if any(task.crashes for task in facts.tasks):
+        yield _("recovered from a lost worker"), "wait"
+    if facts.run.origin == Origin.ADMIN:
+        yield _("started by hand"), "off"
 
 
 def _poll(facts: RunFacts) -> int:

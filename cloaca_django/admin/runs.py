@@ -114,7 +114,10 @@ class RunAdmin(RunListAdmin):
         found = logs.first()
         if found is None:
             raise Http404
-        return HttpResponse(found.text, content_type="text/plain; charset=utf-8")
+        answer = HttpResponse(found.text, content_type="text/plain; charset=utf-8")
+        # Whatever the site's middleware does: nobody may take a log for a page.
+        answer["X-Content-Type-Options"] = "nosniff"
+        return answer
 
     def _task(self, request: HttpRequest, object_id: str, task_id: int) -> tuple[Any, Any]:
         run = self.row_or_none(request, object_id)

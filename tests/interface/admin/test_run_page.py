@@ -65,6 +65,15 @@ def test_a_live_page_that_did_not_change_is_not_sent_again(operator):
     assert operator.get(url, headers=live).status_code == 200
 
 
+def test_a_run_says_that_its_worker_is_silent_or_was_lost_or_that_it_was_started_by_hand(operator):
+    run = scenes.run(status=RunStatus.RUNNING, origin="admin")
+    scenes.task(run, "a", TaskStatus.RUNNING, crashes=1)
+    text = page_of(operator, run)
+    for words in ("stalled: its worker", "recovered from a lost worker", "started by hand"):
+        assert words in text
+    assert "stalled" not in page_of(operator, scenes.busy_run())
+
+
 def test_junk_and_deleted_ids_lead_to_the_list_with_a_message(operator):
     place = reverse("admin:cloaca_django_pipelineexecution_changelist")
     for junk in ("nonsense", "00000000-0000-4000-8000-000000000000", "%00", "_2F"):
