@@ -12,7 +12,7 @@ from cloaca_django.admin import vocabulary
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.core.states import TASK_FINAL, TaskStatus
 
-MAX_EVENTS = 300
+MAX_EVENTS = 100
 
 
 @dataclass(frozen=True, slots=True)
