@@ -24,9 +24,9 @@ demo: $(VENV)/.base
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py demo
 
-# One process a core; PYTEST_ARGS=-n0 runs the tests in one, with a debugger for instance.
+# One process a core, and each file in one of them; PYTEST_ARGS=-n0 runs the tests in one, with a debugger for instance.
 # DATABASE_URL=postgresql://... runs the second half on that server instead.
-PYTEST_ARGS = --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+PYTEST_ARGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 test: $(VENV)/.test
 	$(BIN)/coverage erase

@@ -40,15 +40,19 @@ from cloaca_django.errors import CloacaError
 if TYPE_CHECKING:
     from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
     from cloaca_django.handles import RunHandle
+    from cloaca_django.provisioning import DatabaseAdmin, TenantConfig, TenantCredentials
     from cloaca_django.runner import DefaultRunner
 
 VERSION = __version__ = "0.1.0"
 
 _LAZY = {
     "AsyncTaskHandle": "cloaca_django.engine.handle",
+    "DatabaseAdmin": "cloaca_django.provisioning",
     "DefaultRunner": "cloaca_django.runner",
     "RunHandle": "cloaca_django.handles",
     "TaskHandle": "cloaca_django.engine.handle",
+    "TenantConfig": "cloaca_django.provisioning",
+    "TenantCredentials": "cloaca_django.provisioning",
 }
 
 __all__ = [
@@ -56,6 +60,7 @@ __all__ = [
     "BackoffStrategy",
     "CloacaError",
     "Context",
+    "DatabaseAdmin",
     "DefaultRunner",
     "DefaultRunnerConfig",
     "PipelineResult",
@@ -65,6 +70,8 @@ __all__ = [
     "RunHandle",
     "TaskHandle",
     "TaskNamespace",
+    "TenantConfig",
+    "TenantCredentials",
     "Workflow",
     "WorkflowBuilder",
     "WorkflowContext",

@@ -17,7 +17,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cloaca_django import clock, conf
 from cloaca_django.dialect import facts
-from cloaca_django.errors import InvalidConfig, nearest
+from cloaca_django.engine import declarations
+from cloaca_django.errors import DuplicateSchedule, InvalidConfig, nearest
 from cloaca_django.models import Worker
 
 APP = "cloaca_django"
@@ -133,6 +134,14 @@ def no_worker() -> Iterator[str]:
             return  # not migrated yet, which runserver says itself
 
 
+def shared_names() -> Iterator[str]:
+    """Find a name by which two workflows declare a schedule."""
+    try:
+        declarations.declared_schedules()
+    except DuplicateSchedule as error:
+        yield str(error)
+
+
 def network_file() -> Iterator[str]:
     """Find a database file whose locks cannot be trusted."""
     for database in _databases():
@@ -211,6 +220,10 @@ CHECKS: Sequence[Check] = (
     Check(
         "E016", "TENANT_APPS", tenants_without_schemas,
         "Tenants need a database with schemas.",
+    ),
+    Check(
+        "E021", "workflows", shared_names,
+        "Give one of them another name=; without one it is the workflow's.",
     ),
     Check(
         "W001", "DATABASES", network_file,

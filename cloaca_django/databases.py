@@ -1,4 +1,7 @@
-"""How a runner comes to its database: settings for plain scripts, aliases for URLs, our tables."""
+"""How a runner comes to its database: settings for plain scripts, aliases for URLs, our tables.
+
+An alias of a URL is bound to one schema for good: runners of two tenants never share one.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,17 @@ from django.db import DatabaseError, NotSupportedError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from cloaca_django import clock
+from cloaca_django.conf import settings
 from cloaca_django.core import options
-from cloaca_django.dialect import advisory_lock, close_pool, facts, urls
+from cloaca_django.dialect import advisory_lock, aliases, close_pool, facts, schemas, urls
 from cloaca_django.dialect.urls import DatabaseUrl
-from cloaca_django.errors import DatabaseUnreachable, NotMigrated
+from cloaca_django.errors import (
+    DatabaseUnreachable,
+    NoDatabase,
+    NotInTenant,
+    NotMigrated,
+    SchemaUnusable,
+)
 
 APP = "cloaca_django"
 MIGRATION_CHANCES = 10
@@ -47,12 +57,15 @@ class Database:
         """Close what the last runner on this database leaves, and remove a private one's files."""
         if not self.is_ours:
             return
+        connection = connections[self.alias]
+        connection.close()
         with _lock:
             _users[self.alias] -= 1
             is_last = not _users[self.alias]
-        connections[self.alias].close()
+            if is_last:
+                _forget(self.alias)
         if is_last:
-            close_pool(connections[self.alias])
+            close_pool(connection)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -103,14 +116,42 @@ def open_url(text: str, *, pool_size: int | None) -> Database:
     return database
 
 
+def open_schema(text: str, schema: str, *, pool_size: int | None) -> Database:
+    """Return a schema of the database of a URL; the schema and our tables are made if missing.
+
+    It has an alias of its own, also in a site that has configured the same database: that alias's
+    connections are in another schema. Raises InvalidDatabaseURL and InvalidSchemaName before
+    anything is opened, InvalidSchemaName for a name that only differs by case, SchemaUnusable.
+    """
+    url = urls.parse(text).in_schema(schema)
+    prepare_site()
+    with _lock:
+        alias = _own_alias(url, pool_size, is_private=False)
+        _users[alias] += 1
+    database = Database(alias, f"{url.redacted}, schema={schema!r}", is_ours=True)
+    try:
+        _check_not_pooled(schema)
+        migrate(alias)
+        _check_tables(alias)
+    except (DatabaseError, NotInTenant) as error:
+        database.release()
+        raise SchemaUnusable(url.redacted, schema, first_line(error)) from error
+    except BaseException:
+        database.release()
+        raise
+    return database
+
+
 def open_alias(alias: str) -> Database:
     """Return the database of a configured alias.
 
-    Raises UnknownChoice for what is no alias, NotMigrated, DatabaseUnreachable.
+    Raises UnknownChoice for what is no alias, NoDatabase, NotMigrated, DatabaseUnreachable.
     """
     prepare_site()
     if alias not in connections:
         options.choice("DefaultRunner()", "using", alias, accepted=site_aliases())
+    if facts.is_missing(connections[alias]):
+        raise NoDatabase()
     url = alias
     try:
         _check_supported(alias)
@@ -138,9 +179,17 @@ def _own_alias(url: DatabaseUrl, pool_size: int | None, *, is_private: bool) -> 
     if not is_private and key in _ours:
         return _ours[key]
     alias = f"cloaca-{next(_numbers)}"
-    connections.databases[alias] = url.settings(pool_size)
+    aliases.add(alias, url.settings(pool_size))
     _ours[key] = alias
     return alias
+
+
+def _forget(alias: str) -> None:
+    """Take away an alias that no runner uses any more; a program may make a runner a request."""
+    del _users[alias]
+    for key in [key for key, one in _ours.items() if one == alias]:
+        del _ours[key]
+    aliases.remove(alias)
 
 
 def unapplied(alias: str) -> list[str]:
@@ -163,11 +212,14 @@ def require_tables(alias: str) -> None:
 
 
 def migrate(alias: str) -> None:
-    """Create or change our tables, and nothing else's.
+    """Create or change our tables, and nothing else's; first the schema the alias is bound to.
 
     Several processes may come at once: one migrates while the others wait.
     """
     with advisory_lock(alias):
+        if schemas.schema_of(connections[alias]):
+            schemas.make(connections[alias])
+            schemas.check_site_connection(connections[alias])
         for chance in range(MIGRATION_CHANCES):
             try:
                 if not unapplied(alias):
@@ -181,6 +233,31 @@ def migrate(alias: str) -> None:
                     raise
                 connections[alias].close()
                 clock.sleep(0.1)
+
+
+def _check_not_pooled(schema: str) -> None:
+    """Refuse a site that says its connections change between transactions."""
+    if not settings.NOTIFY:
+        raise NotInTenant(
+            schema,
+            'CLOACA["NOTIFY"] is False: behind a transaction pooler a connection may be in'
+            " another's schema; connect to the server itself",
+        )
+
+
+def _check_tables(alias: str) -> None:
+    """Raise NotInTenant for a table that was dropped by hand after a migration had recorded it."""
+    connection = connections[alias]
+    existing = set(connection.introspection.table_names())
+    wanted = {model._meta.db_table for model in apps.get_app_config(APP).get_models()}
+    if missing := sorted(wanted - existing):
+        raise NotInTenant(
+            schemas.schema_of(connection),
+            f"there the migrations are recorded and the table {missing[0]!r} is missing;"
+            " restore it, or drop the schema",
+        )
+    # Many tenants may be opened by one thread, which is not to hold a connection for each.
+    connection.close_if_unusable_or_obsolete()
 
 
 def _check_supported(alias: str) -> None:

@@ -1,4 +1,4 @@
-"""Probes: is the database there, are its tables, does somebody work, does work get done."""
+"""Probes: is the database there, are its tables, does somebody work, does work get done in time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from cloaca_django.engine import overview
 
 # How long the first ready task may wait before something is wrong.
 MAX_READY_SECONDS = 300.0
+# How late the most overdue schedule may be.
+MAX_LATE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Finding:
 class _Patient:
     alias: str
     max_ready_seconds: float
+    max_late_seconds: float
 
 
 def _database(patient: _Patient) -> Finding:
@@ -86,12 +89,28 @@ def _backlog(patient: _Patient) -> Finding:
     return Finding("backlog", worst.oldest_seconds <= patient.max_ready_seconds, says)
 
 
+def _schedules(patient: _Patient) -> Finding:
+    at = overview.read_clock(patient.alias)
+    found = overview.read_schedules(patient.alias, at)
+    problems = []
+    if found.parked:
+        name, error = found.first_parked[0]
+        problems.append(f"{counted(found.parked, 'schedule')} parked, first {name!r}: {error}")
+    late = found.late_seconds or 0.0
+    if late > patient.max_late_seconds:
+        problems.append(f"{found.next_name!r} should have run {late:.0f} s ago")
+    if problems:
+        return Finding("schedules", False, "; ".join(problems))
+    return Finding("schedules", True, f"{counted(found.enabled, 'schedule')} enabled, none is late")
+
+
 # In this order: each needs those before it.
 PROBES: dict[str, Callable[[_Patient], Finding]] = {
     "database": _database,
     "migrations": _migrations,
     "worker": _worker,
     "backlog": _backlog,
+    "schedules": _schedules,
 }
 _NEEDED = ("database", "migrations")
 
@@ -101,9 +120,10 @@ def check(
     *,
     probes: Collection[str] = tuple(PROBES),
     max_ready_seconds: float = MAX_READY_SECONDS,
+    max_late_seconds: float = MAX_LATE_SECONDS,
 ) -> list[Finding]:
     """Run probes and return what each found. Raises nothing that a probe is there to find."""
-    patient = _Patient(alias, max_ready_seconds)
+    patient = _Patient(alias, max_ready_seconds, max_late_seconds)
     findings: list[Finding] = []
     broken = ""
     for name, probe in PROBES.items():

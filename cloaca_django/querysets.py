@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Case, Count, Exists, F, Min, OuterRef, Subquery, Value, When
+from django.db.models import Case, Count, Exists, F, Min, OuterRef, Q, Subquery, Value, When
 
 from cloaca_django.core.states import RunStatus, TaskStatus, WorkerKind, WorkerState
 
@@ -127,8 +127,21 @@ class ScheduleQuerySet(models.QuerySet["CronSchedule"]):
 
     def due(self, moment: datetime) -> Self:
         """Return schedules that have a time to fire at or before a moment, most overdue first."""
-        waiting = self.filter(enabled=True, parked_at__isnull=True, next_run_at__lte=moment)
-        return waiting.order_by("next_run_at")
+        return self.planned().filter(next_run_at__lte=moment)
+
+    def planned(self) -> Self:
+        """Return schedules that will fire, the next one first."""
+        waiting = self.filter(enabled=True, parked_at__isnull=True, next_run_at__isnull=False)
+        return waiting.order_by("next_run_at", "id")
+
+    def counts(self) -> tuple[int, int, int]:
+        """Count those that are enabled, disabled, and parked, which are enabled as well."""
+        found = self.aggregate(
+            on=Count("pk", filter=Q(enabled=True)),
+            off=Count("pk", filter=Q(enabled=False)),
+            stuck=Count("pk", filter=Q(enabled=True, parked_at__isnull=False)),
+        )
+        return found["on"], found["off"], found["stuck"]
 
     def by_workflow(self) -> Self:
         """Return schedules by workflow, those of one workflow as they were created."""
@@ -151,6 +164,13 @@ class FireQuerySet(models.QuerySet["CronExecution"]):
     def newest_first(self) -> Self:
         """Return fires by the time they were scheduled for."""
         return self.order_by("-scheduled_time")
+
+    def with_result(self) -> Self:
+        """Add ``result``, the status of the run that a fire started; None without a run."""
+        model: Any = self.model._meta.get_field("run").related_model
+        runs = RunQuerySet(model).filter(pk=OuterRef("run_id"))
+        run: models.QuerySet[Any] = runs.with_shown_status()
+        return self.annotate(result=Subquery(run.values("shown_status")[:1]))
 
     def started(self) -> Self:
         """Return fires that started a run, be it deleted since."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +17,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from cloaca_django import databases
+from cloaca_django.calls import acts, tuning
 from cloaca_django.calls.operator import OperatorCalls
 from cloaca_django.calls.schedules import ScheduleCalls
 from cloaca_django.conf import settings
@@ -25,8 +25,9 @@ from cloaca_django.core import registry
 from cloaca_django.core.config import DefaultRunnerConfig, settled
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
-from cloaca_django.core.states import Origin, WorkerKind
-from cloaca_django.dialect import Session, open_session, site_session
+from cloaca_django.core.states import Origin
+from cloaca_django.databases import Database
+from cloaca_django.dialect import Session, explained, site_session
 from cloaca_django.engine import (
     eager,
     inputs,
@@ -36,10 +37,9 @@ from cloaca_django.engine import (
     sharing,
     submission,
 )
-from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.messages import Ask, Moved
 from cloaca_django.engine.submission import Options, Submission, Submitted
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.worker import Worker
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.handles import RunHandle
 
@@ -63,26 +63,54 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     ) -> None:
         if database_url is not None and using is not None:
             raise TypeError("DefaultRunner takes a database_url or using=, not both")
-        if config is not None and not isinstance(config, DefaultRunnerConfig):
-            raise TypeError(f"config must be a DefaultRunnerConfig, not {type(config).__name__}")
-        self._config = settled(config or DefaultRunnerConfig())
         self._is_site = database_url is None
         if database_url is None:
             databases.prepare_site()
-            self._database = databases.open_alias(settings.DATABASE if using is None else using)
+            alias = settings.DATABASE if using is None else using
+            self._begin(config, lambda pool: databases.open_alias(alias))
         else:
-            pool = self._config.db_pool_size
-            self._database = databases.open_url(database_url, pool_size=pool)
+            self._begin(config, lambda pool: databases.open_url(database_url, pool_size=pool))
+
+    def _begin(
+        self, config: DefaultRunnerConfig | None, opened: Callable[[int | None], Database]
+    ) -> None:
+        """Open the database, which is given the size of its pool, and start a worker on it."""
+        if config is not None and not isinstance(config, DefaultRunnerConfig):
+            raise TypeError(f"config must be a DefaultRunnerConfig, not {type(config).__name__}")
+        self._config = settled(config or DefaultRunnerConfig())
+        self._database = opened(self._config.db_pool_size)
         self._lock = threading.Lock()
         self._lease: sharing.Lease | None = None
         self._is_closed = False
         if not self._is_site:
-            self._started_worker()
+            try:
+                self._sync_schedules()
+                self._started_worker()
+            except BaseException:
+                # Nobody gets this runner, so nobody can shut it down.
+                self._database.release()
+                raise
 
     @staticmethod
     def with_config(database_url: str, config: DefaultRunnerConfig) -> DefaultRunner:
         """Return a runner with a configuration of its own; later changes to it have no effect."""
         return DefaultRunner(database_url, config=config)
+
+    @staticmethod
+    def with_schema(
+        database_url: str, schema: str, *, config: DefaultRunnerConfig | None = None
+    ) -> DefaultRunner:
+        """Return a runner of one tenant, bound to a PostgreSQL schema of its own.
+
+        Schema and tables are made on first use. Raises InvalidDatabaseURL, also for SQLite,
+        InvalidSchemaName before anything is opened, SchemaUnusable.
+        """
+        runner = DefaultRunner.__new__(DefaultRunner)
+        runner._is_site = False
+        runner._begin(
+            config, lambda pool: databases.open_schema(database_url, schema, pool_size=pool)
+        )
+        return runner
 
     def __repr__(self) -> str:
         return f"DefaultRunner({self._database.url})"
@@ -118,16 +146,15 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         if parent is None:
             self._check_may_wait()
             asked = self._asked(workflow_name, context)
-            worker = self._started_worker()
-            return self._awaited(self._posted(worker, asked).done, worker)
+            return self._posted(self._started_worker().post, asked).done.result()
         parent.check_may_block("execute()")
         self._check_may_wait()
         call = parent.next_call()
         for chance in itertools.count():
             child = parent.child_id(call, chance)
-            ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
+            ask = self._posted(parent.host.post, self._asked(workflow_name, context, parent, child))
             with parent.waiting(child):
-                result = self._awaited(ask.done, parent.host)
+                result = ask.done.result()
             if not nesting.is_stale_child(ask, result):
                 return result
         raise AssertionError  # count() does not end
@@ -142,11 +169,11 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         if parent is None:
             asked = self._asked(workflow_name, context)
             worker = await asyncio.to_thread(self._started_worker)
-            return await asyncio.wrap_future(self._posted(worker, asked).done)
+            return await asyncio.wrap_future(self._posted(worker.post, asked).done)
         call = parent.next_call()
         for chance in itertools.count():
             child = parent.child_id(call, chance)
-            ask = self._posted(parent.host, self._asked(workflow_name, context, parent, child))
+            ask = self._posted(parent.host.post, self._asked(workflow_name, context, parent, child))
             async with parent.awaiting(child):
                 result = await asyncio.wrap_future(ask.done)
             if not nesting.is_stale_child(ask, result):
@@ -262,10 +289,7 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         return Options(timeout_seconds=self._run_limit(), **facts)
 
     def _run_limit(self) -> float | None:
-        limit: float | None = self._setting(
-            "pipeline_timeout_seconds", settings.PIPELINE_TIMEOUT_SECONDS
-        )
-        return limit
+        return tuning.run_limit(self._config)
 
     def _asked(
         self,
@@ -277,9 +301,9 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         workflow, options = registry.find(workflow_name), self._options(parent=parent)
         return submission.prepare(workflow, inputs.context(context), options, run_id=run_id)
 
-    def _posted(self, worker: Worker, asked: Submission) -> Ask:
+    def _posted(self, post: Callable[[object], None], asked: Submission) -> Ask:
         ask = Ask(asked, Future())
-        worker.turn.post(ask)
+        post(ask)
         return ask
 
     def _enqueued(
@@ -295,7 +319,7 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
             return []
         session = site_session(self.alias)
         with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
-            written = submission.submit(session, asked, announce="")
+            written = submission.submit(session, asked, announces=True)
             ids = [written.existing.get(each.id, each.id) for each in asked]
             transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
         self._release_connection()
@@ -323,17 +347,6 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
             )
         return result
 
-    def _awaited(self, done: Future[PipelineResult], worker: Worker) -> PipelineResult:
-        while True:
-            try:
-                return done.result(timeout=1.0)
-            except FutureTimeout:
-                if done.done():
-                    raise
-                if not worker.is_alive():
-                    self._check_open()
-                    raise RunnerClosed() from None
-
     def _check_open(self) -> None:
         if self._is_closed:
             raise RunnerClosed()
@@ -358,61 +371,23 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         with self._lock:
             self._check_open()
             if self._lease is None or self._lease.is_inherited():
-                self._lease = sharing.lease(self._worker_options(), shared=self._is_site)
+                options = tuning.worker_options(
+                    self._config, alias=self.alias, is_site=self._is_site
+                )
+                self._lease = sharing.lease(options, shared=self._is_site)
             return self._lease.worker
-
-    def _setting(self, field: str, default: Any) -> Any:
-        """Return a field of the configuration, or what the site's settings say if it is not set."""
-        return getattr(self._config, field) if self._config.is_set(field) else default
-
-    def _worker_options(self) -> WorkerOptions:
-        config = self._config
-        poll = 1.0
-        if config.is_set("scheduler_poll_interval_ms"):
-            poll = config.scheduler_poll_interval_ms / 1000
-        return WorkerOptions(
-            alias=self.alias,
-            kind=WorkerKind.EMBEDDED if self._is_site else WorkerKind.RUNNER,
-            concurrency=self._setting("max_concurrent_tasks", settings.CONCURRENCY),
-            poll_seconds=poll,
-            task_timeout_seconds=self._setting(
-                "task_timeout_seconds", settings.TASK_TIMEOUT_SECONDS
-            ),
-            recovers=config.enable_recovery and not self._is_site,
-            claims_only_own=self._is_site,
-            firing=self._firing_options(),
-        )
-
-    def _firing_options(self) -> FiringOptions | None:
-        # The site's schedules are the business of cloaca_worker.
-        if self._is_site or not self._config.enable_cron_scheduling:
-            return None
-        return FiringOptions(
-            poll_seconds=self._setting(
-                "cron_poll_interval_seconds", settings.CRON_POLL_INTERVAL_SECONDS
-            ),
-            max_catchup=self._setting(
-                "cron_max_catchup_executions", settings.CRON_MAX_CATCHUP_EXECUTIONS
-            ),
-            run_timeout_seconds=self._run_limit(),
-        )
 
     @contextmanager
     def _reading(self) -> Any:
         try:
-            yield site_session(self.alias)
+            with explained(self.alias):
+                yield site_session(self.alias)
         finally:
             self._release_connection()
 
-    @contextmanager
-    def _operating(self) -> Any:
-        """Open a session of its own, so that an act commits whatever the caller's does."""
+    def _operating(self) -> AbstractContextManager[Session]:
         self._check_open()
-        session: Session = site_session(self.alias) if settings.EAGER else open_session(self.alias)
-        try:
-            yield session
-        finally:
-            session.close()
+        return acts.acting(self.alias, shown=self._database.url)
 
     def _release_connection(self) -> None:
         """Return a pooled connection that this thread holds only for us."""
@@ -437,4 +412,4 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     def _tell(self, run_ids: list[UUID]) -> None:
         lease = self._lease
         if lease is not None:
-            lease.worker.turn.post(Moved(tuple(run_ids)))
+            lease.worker.post(Moved(tuple(run_ids)))

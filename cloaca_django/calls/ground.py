@@ -38,7 +38,7 @@ class Ground:
         raise NotImplementedError
 
     def _operating(self) -> AbstractContextManager[Session]:
-        """Open a session of its own, so that an act commits whatever the caller's does."""
+        """Open a session for an act of an operator; see ``acts``."""
         raise NotImplementedError
 
     def _wake(self) -> None:

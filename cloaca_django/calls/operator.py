@@ -10,7 +10,11 @@ from cloaca_django.handles import RunHandle
 
 
 class OperatorCalls(Ground):
-    """What an operator may do. Each act commits by itself, whatever the caller's transaction."""
+    """What an operator may do. Each act commits by itself, whatever the caller's transaction.
+
+    So it raises WouldDeadlock for a run that the caller's open transaction wrote, and inside any
+    where the database takes one writer at a time; OperationFailed when the database refuses it.
+    """
 
     def cancel(self, run_id: UUID | str, *, by: str = "", reason: str = "") -> None:
         """End a run as Cancelled. Raises RunNotFound, InvalidTransition."""

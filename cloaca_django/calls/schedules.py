@@ -11,7 +11,7 @@ from uuid import UUID
 from cloaca_django.calls.ground import Ground
 from cloaca_django.core import moments, options
 from cloaca_django.core.context import Context
-from cloaca_django.engine import backfill, inputs, schedule_reads, timetable
+from cloaca_django.engine import backfill, declarations, inputs, schedule_reads, timetable
 from cloaca_django.errors import CronDisabled, InvalidContextType
 from cloaca_django.handles import RunHandle
 
@@ -71,15 +71,16 @@ class ScheduleCalls(Ground):
     def update_cron_schedule(
         self,
         schedule_id: UUID | str,
-        cron_expression: str,
-        timezone: str = "UTC",
+        cron_expression: str | None = None,
+        timezone: str | None = None,
         **facts: Any,
     ) -> None:
-        """Change a schedule; facts that are not given stay. Its next run is planned from now on.
+        """Change a schedule; what is not given stays. Its next run is planned from now on.
 
         Raises ScheduleNotFound and what ``register_cron_workflow`` raises.
         """
-        given = {"cron_expression": cron_expression, "timezone": timezone, **facts}
+        times = {"cron_expression": cron_expression, "timezone": timezone}
+        given = {**{name: value for name, value in times.items() if value is not None}, **facts}
         with self._timetable():
             timetable.update(self.alias, inputs.schedule_id(schedule_id), given)
 
@@ -181,6 +182,12 @@ class ScheduleCalls(Ground):
         return [self.handle(run_id) for run_id in made]
 
     # -- the steps of the above
+
+    def _sync_schedules(self) -> None:
+        """Bring in what code declared so far, as a worker of a site does when it starts."""
+        if self._has_cron():
+            with self._reading():
+                declarations.sync(self.alias)
 
     @contextmanager
     def _cron_reading(self) -> Iterator[None]:

@@ -84,7 +84,7 @@ class WorkflowBuilder:
         """
         self._check_open()
         given = {"cron_expression": cron_expression, "timezone": timezone, "name": name, **facts}
-        self._scope.declare(declared(self._name, given))
+        self._scope.declare(declared(self._scope.namespace.workflow_id, given))
 
     def add_task(self, task: Reference) -> None:
         """Take in a task declared under this name, given by its id or as its function."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cloaca_django.core.merge import REMOVED, Write, diff, diff_keys
 from cloaca_django.core.redaction import redacted
-from cloaca_django.core.values import checked_item, checked_object, text_of
+from cloaca_django.core.values import checked_item, checked_object, same, text_of
 from cloaca_django.errors import (
     ContextKeyExists,
     ContextKeyNotFound,
@@ -42,21 +42,24 @@ _parsed = json.JSONDecoder(parse_constant=_refuse_constant).decode
 class Context(Mapping[str, Any]):
     """The data of a run: text keys and JSON values.
 
-    What goes in is checked and copied, what comes out is a copy, so changing a list or a dict
-    that came out changes nothing until it is set again. A key that holds ``None`` is present.
+    What goes in is checked and copied. A list or a dict that comes out is this context's own:
+    changing it changes the context, and what was put there is checked when the context is stored,
+    copied or turned into text. A key that holds ``None`` is present.
     """
 
-    # _data is never shared for writing and its values are never changed in place.
+    # _data is never shared for writing and its values are never changed in place: they may be
+    # everybody's. _opened holds the copies that were handed out, which stand for those in _data.
     # _touched is complete with respect to _base only, so it counts only against that very dict.
-    __slots__ = ("_base", "_data", "_touched")
+    __slots__ = ("_base", "_data", "_opened", "_touched")
 
     _data: dict[str, Any]
     _base: dict[str, Any] | None
     _touched: dict[str, None]
+    _opened: dict[str, Any]
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
         if isinstance(data, Context):
-            self._data = dict(data._data)
+            self._data = data.snapshot()
         elif data is None:
             self._data = {}
         elif isinstance(data, Mapping):
@@ -67,10 +70,14 @@ class Context(Mapping[str, Any]):
             )
         self._base = None
         self._touched = {}
+        self._opened = {}
 
     def set(self, key: str, value: Any) -> None:
         """Insert or replace. Raises InvalidContext for what JSON cannot hold."""
         name, item = checked_item(key, value)
+        # ``context["n"] += [1]`` sets the very list that came out; it stays the context's own.
+        if self._opened.get(name) is not value:
+            self._opened.pop(name, None)
         self._data[name] = item
         self._touched[name] = None
 
@@ -91,32 +98,35 @@ class Context(Mapping[str, Any]):
         if key not in self:
             return None
         self._touched[key] = None
-        return self._data.pop(key)
+        value = self._data.pop(key)
+        return self._opened.pop(key) if key in self._opened else _copied(value)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a copy of the value, or ``default`` if the key is absent."""
+        """Return the value, or ``default`` if the key is absent."""
         value = self._data.get(key, _UNSET)
         if value is _UNSET:
             _require_text(key)
             return default
         kind = type(value)
-        return _copied(value) if kind is dict or kind is list else value
+        return self._own(key, value) if kind is dict or kind is list else value
 
     def update_from_dict(self, data: Mapping[str, Any]) -> None:
         """Set every item; none if one of them is refused."""
         if not isinstance(data, Mapping):
             raise InvalidContextType("$", f"a mapping is needed, not {type(data).__name__}")
-        items = data._data if isinstance(data, Context) else checked_object(data)
+        items = data.snapshot() if isinstance(data, Context) else checked_object(data)
         self._data.update(items)
         self._touched.update(dict.fromkeys(items))
+        for key in items:
+            self._opened.pop(key, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy that is the caller's to change."""
-        return {key: _copied(value) for key, value in self._data.items()}
+        return {key: _copied(value) for key, value in self._settled().items()}
 
     def to_json(self) -> str:
         """Return compact JSON; letters outside ASCII stay as they are."""
-        return text_of(self._data)
+        return text_of(self._settled())
 
     @staticmethod
     def from_json(text: str) -> Context:
@@ -143,7 +153,7 @@ class Context(Mapping[str, Any]):
             _require_text(key)
             raise ContextKeyNotFound(key, self._data) from None
         kind = type(value)
-        return _copied(value) if kind is dict or kind is list else value
+        return self._own(key, value) if kind is dict or kind is list else value
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.set(key, value)
@@ -167,21 +177,24 @@ class Context(Mapping[str, Any]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Context):
-            return self._data == other._data
+            return self._seen() == other._seen()
         if isinstance(other, Mapping):
-            return self._data == dict(other)
+            return self._seen() == dict(other)
         return NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # equal contexts may change and differ
 
     def __repr__(self) -> str:
-        return f"Context({text_of(redacted(self._data))})"
+        try:
+            return f"Context({text_of(redacted(self._settled()))})"
+        except InvalidContext as error:  # whoever looks for it must not be stopped by it
+            return f"Context(<{error}>)"
 
     def copy(self) -> Context:
         """Return an independent context with the same content."""
-        twin = Context.trusted(self._data)
+        twin = Context.trusted(self._settled())
         twin._base = self._base
-        twin._touched = dict(self._touched)
+        twin._touched = dict(self._suspects())
         return twin
 
     __copy__ = copy
@@ -190,7 +203,7 @@ class Context(Mapping[str, Any]):
         return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Context.trusted, (self._data,)
+        return Context.trusted, (self.snapshot(),)
 
     @staticmethod
     def trusted(data: dict[str, Any]) -> Context:
@@ -202,17 +215,55 @@ class Context(Mapping[str, Any]):
         context._data = dict(data)
         context._base = data
         context._touched = {}
+        context._opened = {}
         return context
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the content for the engine: values are shared and must not be changed."""
-        return dict(self._data)
+        """Return the content for the engine: values are shared and must not be changed.
+
+        Raises InvalidContext for what was put in place and JSON cannot hold.
+        """
+        return dict(self._settled())
 
     def writes_since(self, base: dict[str, Any]) -> tuple[Write, ...]:
-        """Return what differs from ``base``. Cheap if this was made by ``trusted(base)``."""
-        if self._base is base:
-            return diff_keys(base, self._data, keys=self._touched) if self._touched else ()
-        return diff(base, self._data)
+        """Return what differs from ``base``; as ``snapshot``.
+
+        Cheap if this was made by ``trusted(base)``.
+        """
+        data = self._settled()
+        if self._base is not base:
+            return diff(base, data)
+        keys = self._suspects()
+        return diff_keys(base, data, keys=keys) if keys else ()
+
+    def _own(self, key: str, value: Any) -> Any:
+        """Return this context's own copy of a value, always the same one."""
+        if key in self._opened:
+            return self._opened[key]
+        # Two threads of a task may read it first; setdefault lets one copy win.
+        return self._opened.setdefault(key, _copied(value))
+
+    def _seen(self) -> dict[str, Any]:
+        """Return the content as it stands, unchecked."""
+        return {**self._data, **self._opened} if self._opened else self._data
+
+    def _settled(self) -> dict[str, Any]:
+        """Return the content without a value that anybody outside can change.
+
+        What was only read is still the shared value; what was changed in place is checked.
+        """
+        if not self._opened:
+            return self._data
+        changed = {
+            key: checked_item(key, own)[1]
+            for key, own in list(self._opened.items())
+            if not same(own, self._data[key])
+        }
+        return {**self._data, **changed} if changed else self._data
+
+    def _suspects(self) -> dict[str, None]:
+        """Return the keys that may differ from the base."""
+        return {**self._touched, **dict.fromkeys(self._opened)} if self._opened else self._touched
 
 
 def encode(data: Mapping[str, Any], *, limit: int | None = None) -> str:

@@ -170,6 +170,7 @@ class _Declaration:
             raise NoOpenBuilder(name)
         is_async, wants_handle = _is_async(function), _wants_handle(function)
         owner = f"task {shown(name)} of workflow {shown(scope.workflow)}"
+        _check_runs(owner, function)
         _check_call(owner, function, arguments=1 + wants_handle)
         if is_async and self.draft.task.policy.atomic:
             raise InvalidOption(owner, "atomic", True, rule="must be False for an async function")
@@ -272,9 +273,20 @@ def _own_name(owner: str, function: Any) -> str:
 
 
 def _is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - the method, not whether there is one
-    )
+    return any(map(inspect.iscoroutinefunction, _called(function)))
+
+
+def _called(function: Any) -> tuple[Any, ...]:
+    """Return what a call of ``function`` may run: itself, or the method of an object."""
+    # The method, not whether there is one.
+    return function, getattr(function, "__call__", None)  # noqa: B004
+
+
+def _check_runs(owner: str, function: Any) -> None:
+    """Refuse a body whose call would return at once, with nothing of it run."""
+    for called in _called(function):
+        if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+            raise InvalidBody(owner, "it has a yield, so a call makes a generator and runs nothing")
 
 
 def _signature(function: Any) -> inspect.Signature | None:

@@ -50,7 +50,8 @@ def shape_of(dependencies: tuple[tuple[int, ...], ...]) -> Shape:
 class TaskState:
     """One task of a run under way. ``id`` is 0 until its row is inserted.
 
-    ``attempt`` is that of its last outcome; a retry changes the row alone.
+    ``attempt`` is that of its last outcome, 0 for a task that was never claimed; a retry changes
+    the row alone.
     """
 
     id: int
@@ -58,7 +59,7 @@ class TaskState:
     status: TaskStatus
     policy: Policy
     rule: Rule | None = None
-    attempt: int = 1
+    attempt: int = 0
     writes: tuple[Write, ...] = ()
     error: str = ""
 
@@ -228,7 +229,7 @@ class RunRow:
 
 TASK_COLUMNS = (
     "id", "name", "status", "dependencies", "trigger_rules", "policy",
-    "attempt", "changes", "error_message",
+    "attempt", "changes", "error_message", "claimed_at",
 )  # fmt: skip
 
 
@@ -265,14 +266,14 @@ def _restored(row: RunRow) -> RunState:
 
 
 def _restore_task(values: list[object]) -> TaskState:
-    id, name, status, _, rule, policy, attempt, changes, error = values
+    id, name, status, _, rule, policy, attempt, changes, error, claimed_at = values
     return TaskState(
         id=int(str(id)),
         name=str(name),
         status=TaskStatus(str(status)),
         policy=Policy.from_text(str(policy)),
         rule=Rule.from_text(str(rule)) if rule else None,
-        attempt=int(str(attempt)),
+        attempt=int(str(attempt)) if claimed_at else 0,
         writes=decode_writes(str(changes)) if changes else (),
         error=str(error or ""),
     )

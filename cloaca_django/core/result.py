@@ -13,7 +13,7 @@ from cloaca_django.core.context import Context
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """How one task ended. ``attempts`` is the number of its last attempt."""
+    """How one task ended. ``attempts`` is the number of its last attempt, 0 if it never began."""
 
     name: str
     status: str

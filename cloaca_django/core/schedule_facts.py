@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 from cloaca_django.core import cron, options
 from cloaca_django.core.context import Context
@@ -18,6 +19,19 @@ from cloaca_django.errors import (
 )
 
 YEAR = 366 * 86_400
+
+
+class Timed(Protocol):
+    """A schedule, wherever it was read."""
+
+    @property
+    def id(self) -> UUID: ...
+
+    @property
+    def cron_expression(self) -> str: ...
+
+    @property
+    def timezone(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,23 @@ def check_dates(owner: str, start: datetime | None, end: datetime | None) -> Non
     """Raise InvalidOption for an end before the start."""
     if start is not None and end is not None and start > end:
         raise InvalidOption(owner, "end_date", end, rule=f"must not be before start_date, {start}")
+
+
+def run_context(schedule: Timed, time: datetime, data: Mapping[str, Any]) -> Context:
+    """Return what a run for one time of a schedule starts from: its own context, and which it is.
+
+    ``data`` is the schedule's context.
+    """
+    context = Context(dict(data))
+    context.update_from_dict(
+        {
+            "scheduled_time": time.isoformat(),
+            "schedule_id": str(schedule.id),
+            "schedule_timezone": schedule.timezone,
+            "schedule_expression": schedule.cron_expression,
+        }
+    )
+    return context
 
 
 def _check_of(owner: str, name: str) -> Callable[[str, str, Any], Any]:

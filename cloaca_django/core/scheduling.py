@@ -29,7 +29,7 @@ def schedule(
     def applied(function: F) -> F:
         scope = innermost_scope()
         if scope is not None:
-            scope.declare(declared(scope.workflow, given))
+            scope.declare(declared(scope.namespace.workflow_id, given))
             return function
         owner = registry.owner_of(function)
         if owner is None:

@@ -242,17 +242,41 @@ def _named(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def same(first: Json, second: Json) -> bool:
+def same(first: Any, second: Json) -> bool:
     """Whether two values are one JSON value: 1, 1.0 and True differ; order of keys does not."""
     if first is second:
         return True
     kind = type(first)
-    if kind is not type(second) or first != second:
+    if kind is not type(second):
         return False
-    if kind is dict or kind is list:
-        # Equal by ==, which takes 1 for True somewhere inside; the texts tell them apart.
-        return sorted_text(first) == sorted_text(second)
-    return kind is not float or repr(first) == repr(second)  # -0.0 == 0.0
+    # Not by == alone, which takes 1 for True somewhere inside.
+    if kind is dict:
+        return _same_items(first, second)
+    if kind is list:
+        return _same_elements(first, second)
+    return first == second and (kind is not float or repr(first) == repr(second))  # -0.0 == 0.0
+
+
+def _same_items(first: dict[str, Any], second: Any) -> bool:
+    if len(first) != len(second):
+        return False
+    for key, item in first.items():
+        if key not in second:
+            return False
+        other = second[key]
+        # Mostly one is a copy of the other, and shares what cannot change.
+        if item is not other and not same(item, other):
+            return False
+    return True
+
+
+def _same_elements(first: list[Any], second: Any) -> bool:
+    if len(first) != len(second):
+        return False
+    for item, other in zip(first, second, strict=True):
+        if item is not other and not same(item, other):
+            return False
+    return True
 
 
 # Reused: building a JSONEncoder for each call costs more than a small context.

@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, transaction
 from django.db import utils as django_errors
 
-from cloaca_django.dialect import postgresql, sqlite
-from cloaca_django.dialect.postgresql import LOOK
-from cloaca_django.dialect.session import Lanes, Row, Session
+from cloaca_django.dialect import postgresql, schemas, sqlite
+from cloaca_django.dialect.session import LOOK, WORK, Lanes, Row, Session
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models import QuerySet
+
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
 
 __all__ = [
+    "DRIVER_ERRORS",
     "LOOK",
+    "WORK",
     "Lanes",
     "Session",
     "abort_connections",
     "advisory_lock",
     "close_pool",
+    "explained",
     "is_disconnected",
     "is_transient",
+    "locked",
     "open_session",
     "site_session",
 ]
@@ -36,6 +42,9 @@ _SESSIONS: Mapping[str, type[Session]] = {
 }
 _MODULES: Mapping[str, ModuleType] = {"postgresql": postgresql, "sqlite": sqlite}
 
+# What the engine's own connections raise; those of Django raise Django's.
+DRIVER_ERRORS: tuple[type[Exception], ...] = (postgresql.ERROR, sqlite.ERROR)
+
 
 class DjangoTransport:
     """The calling thread's own Django connection, inside whatever transaction it is in."""
@@ -44,6 +53,10 @@ class DjangoTransport:
         self.wrapper = wrapper
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
+        with explained(self.wrapper.alias):
+            return self._execute(text, params)
+
+    def _execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
         found: list[Row] | None = _MODULES[self.wrapper.vendor].execute_for_site(
             self.wrapper, text, params
         )
@@ -69,14 +82,32 @@ def open_session(alias: str, *, patience: float = 30.0) -> Session:
     On SQLite a statement waits ``patience`` seconds for the file before it is an error.
     """
     wrapper = connections[alias]
-    module = _MODULES[wrapper.vendor]
-    return _SESSIONS[wrapper.vendor](module.open_transport(wrapper, patience))
+    transport = _MODULES[wrapper.vendor].open_transport(wrapper, patience)
+    return _SESSIONS[wrapper.vendor](transport, schema=schemas.schema_of(wrapper))
 
 
 def site_session(alias: str) -> Session:
     """Return a session on the calling thread's Django connection."""
     wrapper = connections[alias]
-    return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper))
+    return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper), schema=schemas.schema_of(wrapper))
+
+
+@contextmanager
+def explained(alias: str) -> Iterator[None]:
+    """Raise NotInTenant when the block meets a table that its tenant's schema has not any more."""
+    try:
+        yield
+    except django_errors.ProgrammingError as error:
+        told = schemas.explain(schemas.schema_of(connections[alias]), error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def locked(rows: Rows) -> Rows:
+    """Lock what a query set reads until the transaction's end; a file is locked as a whole."""
+    # Not the key: others may write rows that refer to these.
+    return rows.select_for_update(no_key=True)
 
 
 def abort_connections(wrappers: Sequence[BaseDatabaseWrapper]) -> None:
@@ -89,6 +120,7 @@ def abort_connections(wrappers: Sequence[BaseDatabaseWrapper]) -> None:
 def close_pool(wrapper: BaseDatabaseWrapper) -> None:
     """Close an alias's pool of connections, where it has one."""
     if hasattr(wrapper, "close_pool"):
+        schemas.await_returns(wrapper)
         wrapper.close_pool()
 
 

@@ -7,6 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloaca_django.dialect import schemas
+
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -39,6 +41,11 @@ def kind(database: BaseDatabaseWrapper) -> str:
     return f"SQLite {sqlite3.sqlite_version}" if _is_too_old(database) else database.vendor
 
 
+def is_missing(database: BaseDatabaseWrapper) -> bool:
+    """Say whether the settings name no engine for an alias; Django then puts a dummy there."""
+    return bool(database.settings_dict["ENGINE"] == "django.db.backends.dummy")
+
+
 def is_supported(database: BaseDatabaseWrapper) -> bool:
     """Say whether the engine knows this kind of database, and the library is new enough."""
     return database.vendor in SUPPORTED and not _is_too_old(database)
@@ -56,7 +63,12 @@ def _is_too_old(database: BaseDatabaseWrapper) -> bool:
 
 def has_schemas(database: BaseDatabaseWrapper) -> bool:
     """Say whether tenants can have a schema each."""
-    return database.vendor == "postgresql"
+    return schemas.are_in(database.vendor)
+
+
+def has_one_writer(database: BaseDatabaseWrapper) -> bool:
+    """Say whether a transaction keeps every other one from writing."""
+    return database.vendor == "sqlite"
 
 
 def unsafe_options(database: BaseDatabaseWrapper) -> list[str]:

@@ -13,16 +13,28 @@ import psycopg
 
 from cloaca_django.conf import settings
 from cloaca_django.core.progress import TASK_COLUMNS, RunRow
-from cloaca_django.dialect import rows, sql, sql_workers
-from cloaca_django.dialect.session import RUN_VALUES, TASK_VALUES, Lanes, Row, Session, in_order
+from cloaca_django.dialect import rows, schemas, sql, sql_workers
+from cloaca_django.dialect.session import (
+    RUN_VALUES,
+    TASK_VALUES,
+    WORK,
+    Lanes,
+    Row,
+    Session,
+    in_order,
+)
 from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+ERROR = psycopg.Error
+
+# One for the database, whatever the schema: an announcement begins with the schema it concerns.
 CHANNEL = "cloaca"
-# Ends an announcement of work that cannot be claimed yet.
-LOOK = "?"
+
+
+LOCK_SCHEMA = "SELECT {}(hashtext('cloaca_django.migrate'), hashtext(%(schema)s))"
 
 
 class PostgresFragments:
@@ -168,11 +180,12 @@ class PostgresSession(Session):
         tasks: Sequence[rows.NewTask],
         *,
         worker: UUID | None = None,
-        announce: str | None = None,
+        news: str | None = None,
     ) -> tuple[set[UUID], list[rows.InsertedTask]]:
         found = self.run(
             insert_statement, map(RUN_VALUES, runs), tasks=self.batch(map(TASK_VALUES, tasks)),
-            worker=None if worker is None else self.key(worker), announce=announce,
+            worker=None if worker is None else self.key(worker),
+            announce=None if news is None else self.schema + news,
         )  # fmt: skip
         new = {row[0] for row in found if row[1] is None and row[0] is not None}
         inserted = [
@@ -226,10 +239,9 @@ class PostgresSession(Session):
         )  # fmt: skip
         return rows.Claim(id, run_id, at, attempt, urgency, revision, run)
 
-    def announce(self, schema: str) -> None:
-        self.transport.execute(
-            "SELECT pg_notify(%(channel)s, %(schema)s)", {"channel": CHANNEL, "schema": schema}
-        )
+    def announce(self, news: str = WORK) -> None:
+        payload = {"channel": CHANNEL, "payload": self.schema + news}
+        self.transport.execute("SELECT pg_notify(%(channel)s, %(payload)s)", payload)
 
     def clock(self) -> datetime:
         value: datetime = self.run(sql.read_clock)[0][0]
@@ -279,9 +291,13 @@ def execute_for_site(
 
 @contextmanager
 def advisory_lock(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
-    """Hold a session lock on a connection of its own; it ends with the connection."""
+    """Hold a session lock on a connection of its own; it ends with the connection.
+
+    One a schema. Names that differ only by case share one: of two that come at once one is refused.
+    """
+    schema = schemas.schema_of(wrapper).lower()
     with wrapper.wrap_database_errors, connect(wrapper.get_connection_params()) as connection:
-        connection.execute("SELECT pg_advisory_lock(hashtext('cloaca_django.migrate'))")
+        connection.execute(LOCK_SCHEMA.format("pg_advisory_lock"), {"schema": schema})
         yield
 
 
@@ -298,15 +314,30 @@ class PostgresTransport:
         " SET idle_in_transaction_session_timeout = '60s'; SET jit = off"
     )
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+    def __init__(self, params: Mapping[str, Any], *, schema: str = "") -> None:
         self.connection = connect(params)
+        self.schema = schema
+        try:
+            self._prepare()
+        except BaseException:
+            # Nobody would close it: a transport that failed to be made is not returned.
+            self.connection.close()
+            raise
+        self._cursor = self.connection.cursor()
+
+    def _prepare(self) -> None:
+        if self.schema:
+            schemas.check_engine_connection(self.schema, self.connection)
         if settings.NOTIFY:
             # Behind a transaction pooler they would stay with whoever gets the connection next.
             self.connection.execute(self.SETTINGS, prepare=False)
-        self._cursor = self.connection.cursor()
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
-        cursor = self._cursor.execute(text, params)
+        try:
+            cursor = self._cursor.execute(text, params)
+        except psycopg.errors.UndefinedTable as error:
+            # Somebody dropped the tenant's schema: said as that, not as a missing relation.
+            raise schemas.explain(self.schema, error) or error from error
         return cursor.fetchall() if cursor.description else []
 
     @contextmanager
@@ -322,7 +353,7 @@ class PostgresTransport:
 
 def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> PostgresTransport:
     """Connect as the alias of ``wrapper`` does; ``patience`` is a matter of files."""
-    return PostgresTransport(wrapper.get_connection_params())
+    return PostgresTransport(wrapper.get_connection_params(), schema=schemas.schema_of(wrapper))
 
 
 def is_transient(error: BaseException) -> bool:

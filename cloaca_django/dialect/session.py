@@ -20,6 +20,10 @@ from uuid import UUID
 from cloaca_django.core.progress import RunRow
 from cloaca_django.dialect import rows, sql, sql_schedules, sql_workers
 
+# What an announcement says: there is something to claim, or something that cannot be claimed yet.
+WORK = ""
+LOOK = "?"
+
 Row = tuple[Any, ...]
 Builder = Callable[..., str]
 
@@ -65,8 +69,10 @@ class Session:
     # A ``sql.Fragments``; the two databases add what only their own statements use.
     fragments: Any
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, schema: str = "") -> None:
         self.transport = transport
+        # The schema the connection is bound to; empty: whichever the database has by itself.
+        self.schema = schema
         self.now: datetime | None = None
 
     # -- plumbing that the two databases share
@@ -126,12 +132,11 @@ class Session:
         tasks: Sequence[rows.NewTask],
         *,
         worker: UUID | None = None,
-        announce: str | None = None,
+        news: str | None = None,
     ) -> tuple[set[UUID], list[rows.InsertedTask]]:
         """Insert runs and the tasks of those that are new; tasks with a token start as Running.
 
-        Returns the ids that were new and what became of their tasks. ``announce`` tells idle
-        workers of that schema at the commit.
+        Returns the ids that were new and what became of their tasks. ``news`` is announced.
         """
         new = {self.uuid(row[0]) for row in self.run(sql.insert_runs, map(RUN_VALUES, runs))}
         wanted = [task for task in tasks if task.run_id in new]
@@ -139,8 +144,8 @@ class Session:
             return new, []
         owner = None if worker is None else self.key(worker)
         found = self.run(sql.insert_tasks, map(TASK_VALUES, wanted), worker=owner)
-        if announce is not None:
-            self.announce(announce)
+        if news is not None:
+            self.announce(news)
         return new, [
             rows.InsertedTask(id, self.uuid(run), at, status) for id, run, at, status in found
         ]
@@ -269,8 +274,8 @@ class Session:
         found = self.run(sql.places, ((id,) for id in task_ids))
         return {row[0]: rows.Place(*row[1:]) for row in found}
 
-    def announce(self, schema: str) -> None:
-        """Tell idle workers elsewhere, at commit, that there is something to claim."""
+    def announce(self, news: str = WORK) -> None:
+        """Tell the schema's idle workers elsewhere, at commit, what there is: WORK or LOOK."""
 
     # -- schedules
 

@@ -53,12 +53,21 @@ def delete_fires(d: Fragments) -> str:
     return f"DELETE FROM cloaca_fire WHERE run_id IN {_chosen(d)}"
 
 
+def _is_passed_over(d: Fragments) -> str:
+    return f"f.claimed_at < {d.later(f'-%(age)s{d.float}')} AND f.run_id IS NULL"
+
+
+def count_passed_over(d: Fragments) -> str:
+    """Count the fires that ``delete_passed_over`` would delete in the end."""
+    return f"SELECT count(*) FROM cloaca_fire f WHERE {_is_passed_over(d)}"
+
+
 def delete_passed_over(d: Fragments) -> str:
     """Delete old fires that started no run: their schedule passed them over."""
     return f"""
         DELETE FROM cloaca_fire WHERE id IN (
-            SELECT f.id FROM cloaca_fire f WHERE f.claimed_at < {d.later(f"-%(age)s{d.float}")}
-              AND f.run_id IS NULL ORDER BY f.claimed_at LIMIT %(room)s {d.lock_or_skip})
+            SELECT f.id FROM cloaca_fire f {d.by("cloaca_fire_claimed")} WHERE {_is_passed_over(d)}
+            ORDER BY f.claimed_at LIMIT %(room)s {d.lock_or_skip})
         RETURNING id"""
 
 

@@ -23,6 +23,13 @@ def seconds_to_next_fire(d: Fragments) -> str:
         ORDER BY s.next_run_at LIMIT 1"""
 
 
+def existing_schedules(d: Fragments) -> str:
+    """Return those of some ids that schedules have."""
+    return f"""
+        SELECT s.id FROM cloaca_schedule s
+        WHERE s.id IN (SELECT o_id FROM {d.source("id uuid")})"""
+
+
 def due_schedules(d: Fragments) -> str:
     """Lock due schedules of known workflows, most overdue first, and leave out locked ones.
 
@@ -76,7 +83,8 @@ def park_schedules(d: Fragments) -> str:
 def unpark_schedules(d: Fragments) -> str:
     """Plan the parked schedules of known workflows again."""
     return f"""
-        UPDATE cloaca_schedule AS s SET parked_at = NULL, error_message = ''
+        UPDATE cloaca_schedule AS s {d.by("cloaca_schedule_parked")}
+        SET parked_at = NULL, error_message = ''
         WHERE s.parked_at IS NOT NULL AND {_is_known(d)}
         RETURNING id"""
 

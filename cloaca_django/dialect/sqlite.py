@@ -21,6 +21,8 @@ from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_pau
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+ERROR = sqlite3.Error
+
 _FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
-from cloaca_django.dialect import urls_postgresql, urls_sqlite
+from cloaca_django.dialect import schemas, urls_postgresql, urls_sqlite
 from cloaca_django.dialect.url_parts import RefusedError, check_characters, redact
 from cloaca_django.errors import InvalidDatabaseURL, shown
 
@@ -23,6 +23,8 @@ _READERS: Mapping[str, ModuleType] = {
     "sqlite": urls_sqlite,
 }
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# Two letters at least: C:/app.db is a path. What sqlite calls a URI of a file has one slash.
+_UNSLASHED = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:(?!//)")
 _FORMS = "use sqlite:///path/to/file.db or postgresql://user:password@host:5432/database"
 
 # Django fills these in only for what DATABASES held when it started.
@@ -49,7 +51,8 @@ _TEST_DEFAULTS: Mapping[str, Any] = {
 class DatabaseUrl:
     """A database URL that was understood. Neither its ``repr`` nor its ``str`` shows a password.
 
-    ``options`` are those of the query that were checked, in the query's order.
+    ``options`` are those of the query that were checked, in the query's order. ``schema`` is the
+    one its connections are bound to; empty: the database's own.
     """
 
     vendor: str
@@ -59,6 +62,7 @@ class DatabaseUrl:
     host: str = ""
     port: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    schema: str = ""
 
     def __repr__(self) -> str:
         return f"DatabaseUrl({self.redacted!r})"
@@ -71,13 +75,34 @@ class DatabaseUrl:
     @property
     def redacted(self) -> str:
         """The URL in its normal spelling, with ``***`` for the password."""
-        shown: str = _READERS[self.vendor].spell(self)
+        return self._spelled("***")
+
+    def with_password(self) -> str:
+        """Return the URL in its normal spelling, for whoever is to connect; never for a message."""
+        return self._spelled(quote(self.password, safe=""))
+
+    def _spelled(self, password: str) -> str:
+        shown: str = _READERS[self.vendor].spell(self, password)
         query = "&".join(f"{key}={quote(value, safe='/:,')}" for key, value in self.options)
         return f"{shown}?{query}" if query else shown
 
     def at_file(self, path: Path) -> DatabaseUrl:
         """Return this URL with ``path`` as its file."""
         return replace(self, name=str(path))
+
+    def in_schema(self, name: str) -> DatabaseUrl:
+        """Return this URL bound to a schema. Raises InvalidDatabaseURL, InvalidSchemaName."""
+        return replace(self.with_schemas(), schema=schemas.check_name(name))
+
+    def with_schemas(self) -> DatabaseUrl:
+        """Return this URL if its kind of database has schemas. Raises InvalidDatabaseURL."""
+        if not schemas.are_in(self.vendor):
+            raise InvalidDatabaseURL(self.redacted, schemas.NEEDED)
+        return self
+
+    def for_login(self, user: str, password: str) -> DatabaseUrl:
+        """Return this URL for another user of the same database."""
+        return replace(self, user=user, password=password)
 
     def settings(self, pool_size: int | None = None) -> dict[str, Any]:
         """Return a complete entry for Django's ``DATABASES``.
@@ -119,6 +144,8 @@ def _read(url: str) -> dict[str, Any]:
     if not url:
         raise RefusedError(f"empty database URL; {_FORMS}")
     check_characters(url)
+    if _UNSLASHED.match(url):
+        raise RefusedError(f"a scheme is followed by ://; {_FORMS}; a file's path may start ./")
     if urls_sqlite.is_plain_path(url):
         return urls_sqlite.read_plain(url)
     match = _SCHEME.match(url)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import environ
 
+from cloaca_django.dialect import schemas
 from cloaca_django.dialect.url_parts import (
     Options,
     RefusedError,
@@ -30,6 +31,7 @@ CONNECT_SECONDS = 10
 _ADDRESS = re.compile(r"(?:(?P<login>[^/@]*)@)?(?P<hosts>[^/@]*)(?:/(?P<name>.*))?")
 _HOST = re.compile(r"(?P<host>\[[^]]*\]|[^:\[\]]*)(?::(?P<port>[^:]*))?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_SEARCH_PATH = re.compile(r"search[_-]path\s*=\s*((?:\\.|\S)+)")
 _LOCAL = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
@@ -80,9 +82,9 @@ def read(rest: str) -> dict[str, Any]:
     }
 
 
-def spell(url: DatabaseUrl) -> str:
-    """Return the URL without its query and without its password."""
-    login = quote(url.user, safe="") + (":***" if url.password else "")
+def spell(url: DatabaseUrl, password: str) -> str:
+    """Return the URL without its query, and with ``password`` in the place of its own."""
+    login = quote(url.user, safe="") + (f":{password}" if url.password else "")
     hosts = url.host.split(",")
     ports = url.port.split(",") if url.port else [""] * len(hosts)
     places = (_spell_host(*place) for place in zip(hosts, ports, strict=False))
@@ -93,9 +95,7 @@ def spell(url: DatabaseUrl) -> str:
 
 def settings(url: DatabaseUrl, pool_size: int | None) -> dict[str, Any]:
     """Return the entry for ``DATABASES``, with Django's psycopg pool when it has a size."""
-    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "cloaca"}
-    options |= dict(url.options)
-    options["connect_timeout"] = int(options["connect_timeout"])
+    options = _options(url)
     if pool_size is not None:
         options["pool"] = {
             "min_size": 0,
@@ -103,6 +103,7 @@ def settings(url: DatabaseUrl, pool_size: int | None) -> dict[str, Any]:
             "timeout": float(options["connect_timeout"]),
         }
     return {
+        **_bound(url, options),
         "ENGINE": "django.db.backends.postgresql",
         "NAME": url.name,
         "USER": url.user,
@@ -116,17 +117,51 @@ def settings(url: DatabaseUrl, pool_size: int | None) -> dict[str, Any]:
     }
 
 
-def is_same(url: DatabaseUrl, settings_dict: Mapping[str, Any]) -> bool:
-    """Say whether the alias reaches the same database as the same user.
+def connection_params(url: DatabaseUrl) -> dict[str, Any]:
+    """Return the parameters of a connection that is not Django's."""
+    place = {"dbname": url.name, "user": url.user, "password": url.password}
+    place |= {"host": url.host, "port": url.port}
+    return _options(url) | {key: value for key, value in place.items() if value}
 
-    Another user is another login with rights of its own, never to be swapped for the alias's.
+
+def _options(url: DatabaseUrl) -> dict[str, Any]:
+    options: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "application_name": "cloaca"}
+    options |= dict(url.options)
+    options["connect_timeout"] = int(options["connect_timeout"])
+    return options
+
+
+def _bound(url: DatabaseUrl, options: dict[str, Any]) -> dict[str, str]:
+    """Let connections be born in the URL's schema; return what the alias is to know of it."""
+    if not url.schema:
+        return {}
+    options["options"] = schemas.startup_options(url.schema, options.get("options", ""))
+    if "pool" in options:
+        options["pool"]["reset"] = schemas.return_to_schema
+    return {schemas.KEY: url.schema}
+
+
+def is_same(url: DatabaseUrl, settings_dict: Mapping[str, Any]) -> bool:
+    """Say whether the alias reaches the same schema of the same database as the same user.
+
+    Another user is another login with rights of its own, never to be swapped for the alias's. A
+    URL bound to a schema is no alias of the site's: its connections are born elsewhere.
     """
     engine = str(settings_dict.get("ENGINE", ""))
-    if not engine.endswith((".postgresql", ".postgis", "postgresql_backend")):
+    if url.schema or not engine.endswith((".postgresql", ".postgis", "postgresql_backend")):
+        return False
+    given = settings_dict.get("OPTIONS", {}).get("options", "")
+    if _path(dict(url.options).get("options", "")) != _path(given):
         return False
     return _identity(url.host, url.port, url.name, url.user) == _identity(
         *(str(settings_dict.get(key) or "") for key in ("HOST", "PORT", "NAME", "USER"))
     )
+
+
+def _path(options: object) -> str:
+    """Return the search path that startup options set, as written; empty: none. The last counts."""
+    found = _SEARCH_PATH.findall(str(options or ""))
+    return found[-1] if found else ""
 
 
 def _identity(host: str, port: str, name: str, user: str) -> tuple[object, ...]:

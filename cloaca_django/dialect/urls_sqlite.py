@@ -65,6 +65,7 @@ def is_plain_path(url: str) -> bool:
 
 def read(rest: str) -> dict[str, Any]:
     """Return the fields of a URL from what follows ``sqlite://``."""
+    _refuse_fragment(rest)
     address, _, query = rest.partition("?")
     return _fields(decode(address), query)
 
@@ -73,11 +74,18 @@ def read_plain(path: str) -> dict[str, Any]:
     """Return the fields of a URL from a plain path or a ``file:`` URI."""
     address, _, query = path.partition("?")
     if address.startswith("file:"):
+        _refuse_fragment(path)
         address = decode(re.sub(r"^file:(//(?=/))?", "", address))
         if address.startswith("//"):
             raise RefusedError("a file: URI names no host; write file:/path or file:path")
     # One slash more: after a scheme the first one only ends the empty host.
     return _fields("/" + address if address.startswith("/") else address, query)
+
+
+def _refuse_fragment(text: str) -> None:
+    # A path alone is no URL: there a number sign is a letter as any other.
+    if "#" in text:
+        raise RefusedError("a database URL has no #fragment; in a file's name write # as %23")
 
 
 def _fields(path: str, query: str) -> dict[str, Any]:
@@ -87,8 +95,9 @@ def _fields(path: str, query: str) -> dict[str, Any]:
     return {"vendor": VENDOR, "name": name, "options": tuple(options.items())}
 
 
-def spell(url: DatabaseUrl) -> str:
-    """Return the URL without its query."""
+def spell(url: DatabaseUrl, password: str) -> str:
+    """Return the URL without its query. A file has no password."""
+    del password
     return f"sqlite:///{quote(url.name, safe='/:')}"
 
 

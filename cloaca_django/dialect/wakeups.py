@@ -17,7 +17,9 @@ import psycopg
 from django.db import connections
 
 from cloaca_django.conf import settings
-from cloaca_django.dialect.postgresql import CHANNEL, LOOK, connect
+from cloaca_django.dialect.postgresql import CHANNEL, connect
+from cloaca_django.dialect.schemas import schema_of
+from cloaca_django.dialect.session import LOOK, WORK
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -56,8 +58,10 @@ class ListenWatcher(Watcher):
         self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None], hint: Callable[[], None]
     ) -> None:
         super().__init__(wake)
-        self.hint = hint
         self._params = wrapper.get_connection_params()
+        # The channel is the whole database's: what concerns another schema wakes nobody here.
+        schema = schema_of(wrapper)
+        self._ring = {schema + WORK: wake, schema + LOOK: hint}
         # Closing rings it: a socket, because nothing else can be selected on every system.
         self._ear, self._bell = socket.socketpair()
 
@@ -88,7 +92,8 @@ class ListenWatcher(Watcher):
             while not self.stopping.is_set():
                 sources.select()
                 for note in connection.notifies(timeout=0):
-                    (self.hint if note.payload.endswith(LOOK) else self.wake)()
+                    if note.payload in self._ring:
+                        self._ring[note.payload]()
 
 
 class WalWatcher(Watcher):

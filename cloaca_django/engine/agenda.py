@@ -68,6 +68,10 @@ class Agenda:
         """Say whether a retry, a delayed start or a deadline is due."""
         return clock.monotonic() >= min(self.next_due, self.next_deadline)
 
+    def is_deadline_due(self) -> bool:
+        """Say whether a run may be past its deadline."""
+        return clock.monotonic() >= self.next_deadline
+
     @property
     def next_moment(self) -> float:
         """Return when this turn has something to do though nothing is posted."""

@@ -7,20 +7,21 @@ again after a crash: a time that has its run already is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from cloaca_django import ids
 from cloaca_django.core import catchup, cron, registry
-from cloaca_django.dialect import Session
+from cloaca_django.dialect import Session, sql_schedules
 from cloaca_django.engine import firing, inputs, notices, submission
 from cloaca_django.engine.firing import Fire
 from cloaca_django.engine.submission import Submission
-from cloaca_django.errors import InvalidOption
-from cloaca_django.models import CronSchedule
+from cloaca_django.errors import InvalidOption, ScheduleNotFound
+from cloaca_django.models import CronExecution, CronSchedule
 
 MAX_TIMES = 10_000
 BATCH = 200
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def trigger(
@@ -33,14 +34,15 @@ def trigger(
 ) -> UUID:
     """Start a run of a schedule now; returns its id. It counts for none of the schedule's times.
 
-    Raises WorkflowNotFound, InvalidContext, InvalidParams.
+    Raises WorkflowNotFound, InvalidContext, InvalidParams; ScheduleNotFound if it is gone.
     """
     inputs.check_words("trigger_cron_schedule()", by=by, reason=reason)
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
     made = firing.submission_at(schedule, session.clock(), workflow=workflow, options=options)
     with session.transaction():
-        written = submission.submit(session, [made], announce="")
+        _check_exists(session, schedule)
+        written = submission.submit(session, [made], announces=True)
     notices.publish_submitted(written)
     return made.id
 
@@ -57,10 +59,12 @@ def backfill(
 ) -> list[UUID]:
     """Start a run for each time of a schedule from ``start`` to ``end``, both included.
 
-    Times that have, or had, a run are left out. Returns the ids of the new runs, by time. Raises
-    InvalidOption for an end in the future or before the start, and for more than ``MAX_TIMES``.
+    Times that have a run are left out; those whose run retention deleted are forgotten. Returns
+    the ids of the new runs, by time. Raises InvalidOption for an end in the future or before the
+    start, and for more than ``MAX_TIMES``; ScheduleNotFound if it is gone.
     """
     inputs.check_words("backfill()", by=by, reason=reason)
+    _check_exists(session, schedule)
     times = times_between(session, schedule, start=start, end=end)
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
@@ -75,6 +79,12 @@ def backfill(
     return started
 
 
+def _check_exists(session: Session, schedule: CronSchedule) -> None:
+    """Raise ScheduleNotFound for one that others do not see: deleted since, or not committed."""
+    if not session.ids(sql_schedules.existing_schedules, [(schedule.pk,)]):
+        raise ScheduleNotFound(schedule.pk)
+
+
 def times_between(
     session: Session, schedule: CronSchedule, *, start: datetime, end: datetime
 ) -> Sequence[datetime]:
@@ -84,6 +94,8 @@ def times_between(
         raise InvalidOption(owner, "end", end, rule=f"must have passed; it is {now}")
     if start > end:
         raise InvalidOption(owner, "start", start, rule=f"must not be after the end, {end}")
+    if start < EARLIEST:
+        raise InvalidOption(owner, "start", start, rule="must be of 1970 or later")
     planned = cron.parse(schedule.cron_expression, schedule.timezone)
     count = cron.count_fires(planned, start - catchup.TICK, end)
     if count > MAX_TIMES:
@@ -92,12 +104,24 @@ def times_between(
     return cron.fires_between(planned, start - catchup.TICK, end)
 
 
+def open_times(
+    alias: str, session: Session, schedule: CronSchedule, *, start: datetime, end: datetime
+) -> list[datetime]:
+    """Return the times for which a backfill would start a run now. Raises InvalidOption."""
+    times = times_between(session, schedule, start=start, end=end)
+    fires = CronExecution.objects.using(alias).filter(schedule=schedule.pk).started()
+    done = set(
+        fires.filter(scheduled_time__range=(start, end)).values_list("scheduled_time", flat=True)
+    )
+    return [time for time in times if time not in done]
+
+
 def _start(session: Session, fires: Sequence[Fire]) -> list[Submission]:
     """Insert fires and the runs of those whose time is free, in one transaction."""
     with session.transaction():
         inserted = session.insert_fires(fire.row() for fire in fires)
         fresh = [fire.submission for fire in fires if fire.submission and fire.id in inserted]
-        written = submission.submit(session, fresh, announce="") if fresh else None
+        written = submission.submit(session, fresh, announces=True) if fresh else None
     if written is not None:
         notices.publish_submitted(written)
     return fresh

@@ -17,7 +17,7 @@ from django.db import transaction
 from cloaca_django.core.context import Context
 from cloaca_django.core.states import TaskStatus
 from cloaca_django.dialect import is_disconnected, is_transient, open_session, site_session, sql
-from cloaca_django.engine import execution
+from cloaca_django.engine import connections, execution
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.memory import Memory
@@ -66,8 +66,10 @@ def completing(job: Job, *, alias: str, worker: UUID | None, durable: bool) -> I
     Afterwards ``job.settled`` says what became true. A refused claim rolls everything back.
     """
     pending: list[Outcome] = []
+    before: connections.Depths = {}
 
     def finish(outcome: Outcome) -> None:
+        connections.check_ended(job.task.name, before)
         session = site_session(alias)
         settled = settle(session, [outcome], Memory(0), worker=worker, wait=True)
         pending.append(outcome)
@@ -77,6 +79,7 @@ def completing(job: Job, *, alias: str, worker: UUID | None, durable: bool) -> I
 
     try:
         with transaction.atomic(using=alias, durable=durable):
+            before = connections.open_blocks()
             yield finish
     except TaskFenced:
         job.settled = Settled(fenced=pending)

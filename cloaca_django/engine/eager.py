@@ -12,13 +12,22 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
-from django.db import connections, transaction
+from django.db import connections as site_connections
+from django.db import transaction
 
 from cloaca_django import ids
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
 from cloaca_django.dialect import Session, site_session, sql
-from cloaca_django.engine import capture, claiming, execution, notices, operations, settlement
+from cloaca_django.engine import (
+    capture,
+    claiming,
+    connections,
+    execution,
+    notices,
+    operations,
+    settlement,
+)
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
 from cloaca_django.engine.memory import Memory
@@ -47,11 +56,17 @@ class EagerHost:
         """Move the virtual clock."""
         self.now += timedelta(seconds=seconds)
 
+    async def apause(self, job: Job, seconds: float) -> None:
+        """Move the virtual clock, for an async body too."""
+        self.pause(job, seconds)
+
     @contextmanager
     def completing(self, job: Job, context: Context) -> Iterator[None]:
         """Keep the block's writes in a savepoint, and the context at its end."""
         with transaction.atomic(using=self.alias):
+            before = connections.open_blocks()
             yield
+            connections.check_ended(job.task.name, before)
         self.outcomes[job.task_id] = execution.outcome_of(job, context, None)
 
 
@@ -107,22 +122,27 @@ def _advance_clock(session: Session, host: EagerHost, run_ids: list[UUID]) -> bo
 
 
 def _perform(job: Job, host: EagerHost) -> Outcome:
-    if job.task.is_async:
-        handle = AsyncTaskHandle(job, host) if job.task.wants_handle else None
-        return async_to_sync(execution.perform_async)(job, handle)
-    plain = TaskHandle(job, host) if job.task.wants_handle else None
-    outcome = _in_savepoint(job, host, plain)
-    if plain is not None:
-        plain.consume()
+    handle: TaskHandle | None = None
+    if job.task.wants_handle:
+        handle = AsyncTaskHandle(job, host) if job.task.is_async else TaskHandle(job, host)
+    outcome = _in_savepoint(job, host, handle)
+    if handle is not None:
+        handle.consume()
     return host.outcomes.pop(job.task_id, outcome)
 
 
 def _in_savepoint(job: Job, host: EagerHost, handle: TaskHandle | None) -> Outcome:
     """Run a body; what a failed one wrote is rolled back, as its own transaction would be."""
     with transaction.atomic(using=host.alias):
-        connection = connections[host.alias]
+        connection = site_connections[host.alias]
         mark = str(connection.savepoint())
-        outcome = execution.perform(job, handle)
+        before = connections.open_blocks()
+        if job.task.is_async:
+            # What it asks of Django is done on this thread, and so in the savepoint.
+            outcome = async_to_sync(execution.perform_async)(job, handle, before)
+        else:
+            outcome = execution.perform(job, handle)
+        connections.unwind(before)
         if outcome.failure is not None:
             # An inner atomic block that failed asks for a rollback; the savepoint is that.
             transaction.set_rollback(False, using=host.alias)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import threading
 import traceback as tracebacks
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
-
-from asgiref.sync import sync_to_async
-from django.db import connections, reset_queries
 
 from cloaca_django import clock
 from cloaca_django.conf import settings
@@ -21,6 +19,7 @@ from cloaca_django.core.context import Context, encode_writes
 from cloaca_django.core.merge import Write, diff
 from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.core.task import Policy, Task
+from cloaca_django.engine import connections
 from cloaca_django.engine.capture import current_job, storable
 from cloaca_django.engine.claiming import Assignment, Unreadable
 from cloaca_django.engine.settlement import Failure, Outcome, Settled
@@ -83,12 +82,14 @@ class Job:
     is_over: bool = False
     # Of an async body; cancelling it cancels the body.
     future: Future[Any] | None = None
-    is_parked: bool = False
+    # How many of its threads or coroutines wait for something without its slot.
+    waits: int = 0
     settled: Settled | None = None
     # Who runs this job; set for tasks that may start runs and wait for them.
     host: Any = None
-    children: int = 0
-    waits_for: UUID | None = None
+    # Numbers the runs it asks for. A counter and not a sum: coroutines and threads may share it.
+    calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    waits_for: set[UUID] = field(default_factory=set)
     log_lines: list[str] = field(default_factory=list)
     log_size: int = 0
 
@@ -141,14 +142,19 @@ def perform(job: Job, handle: Any) -> Outcome:
     return result
 
 
-async def perform_async(job: Job, handle: Any) -> Outcome:
-    """Run an ``async def`` body on the running loop and return what came of it."""
+async def perform_async(job: Job, handle: Any, before: connections.Depths) -> Outcome:
+    """Run an ``async def`` body on the running loop and return what came of it.
+
+    ``before`` are the transactions that were open where Django does what async bodies ask of it.
+    """
     job.started = clock.monotonic()
     mark = current_job.set(job)
     context = Context.trusted(job.seen)
     try:
         body: Coroutine[Any, Any, Any] = call(job, context, handle)
-        return completed(job, context, await body)
+        returned = await body
+        await connections.check_ended_async(job.task.name, before)
+        return completed(job, context, returned)
     except BaseException as error:
         return failed(job, error)
     finally:
@@ -162,11 +168,14 @@ def begin(job: Job) -> None:
 
 
 def call(job: Job, context: Context, handle: Any) -> Any:
-    """Call the body as its signature wants it."""
+    """Call the body as its signature wants it; it must end the transactions that it begins."""
     function = job.task.function
     if handle is not None:
         handle.context = context
-    return function(context, handle) if job.task.wants_handle else function(context)
+    before = connections.open_blocks()
+    returned = function(context, handle) if job.task.wants_handle else function(context)
+    connections.check_ended(job.task.name, before)
+    return returned
 
 
 def outcome_of(job: Job, context: Context, returned: Any) -> Outcome:
@@ -176,9 +185,9 @@ def outcome_of(job: Job, context: Context, returned: Any) -> Outcome:
 
 
 def completed(job: Job, context: Context, returned: Any) -> Outcome:
-    """Return the outcome of a body that ended, after telling ``on_success``."""
+    """Return the outcome of a body that ended, after telling ``on_success`` if it counts."""
     result = outcome_of(job, context, returned)
-    if job.task.on_success is not None:
+    if job.task.on_success is not None and not job.cancelled.is_set():
         final = returned if isinstance(returned, Context) else context
         _notify(job, job.task.on_success, job.task.name, final.copy())
     return result
@@ -209,10 +218,17 @@ def _encoded(writes: tuple[Write, ...]) -> str | None:
 def failed(job: Job, error: BaseException) -> Outcome:
     """Return the outcome of a body that raised: another attempt, or the end."""
     failure = failure_of(error)
-    if job.task.on_failure is not None:
-        _notify(job, job.task.on_failure, job.task.name, failure.message, Context.trusted(job.seen))
+    if not job.cancelled.is_set():
+        # Else this outcome does not count; of a timeout ``on_failure`` hears when it is settled.
+        tell_failure(job, failure)
     types = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
     return after_failure(job, failure, types)
+
+
+def tell_failure(job: Job, failure: Failure) -> None:
+    """Tell ``on_failure`` how an attempt failed."""
+    if job.task.on_failure is not None:
+        _notify(job, job.task.on_failure, job.task.name, failure.message, Context.trusted(job.seen))
 
 
 def after_failure(job: Job, failure: Failure, error_types: list[str]) -> Outcome:
@@ -234,17 +250,37 @@ def failure_of(error: BaseException) -> Failure:
     name = kind.__qualname__ if kind.__module__ == "builtins" else (
         f"{kind.__module__}.{kind.__qualname__}"
     )  # fmt: skip
-    try:
-        text = str(error)
-    except Exception:
-        text = "<unprintable>"
-    lines = tracebacks.format_exception(kind, error, error.__traceback__)
+    text, trace = _words_of(error), _trace_of(error)
     return Failure(
         error_type=storable(name, 255),
         message=storable(f"{kind.__qualname__}: {text}" if text else kind.__qualname__,
                          MESSAGE_LIMIT),
-        traceback=storable("".join(lines), TRACEBACK_LIMIT),
+        traceback=storable(trace, TRACEBACK_LIMIT),
     )  # fmt: skip
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        # User code, which may raise anything; the failure it belongs to must not be lost.
+        return "<unprintable>"
+
+
+def _trace_of(error: BaseException) -> str:
+    try:
+        return "".join(tracebacks.format_exception(error))
+    except BaseException:
+        # The same: notes and causes may be properties.
+        return "".join(tracebacks.format_tb(error.__traceback__))
+
+
+def escaped(job: Job, error: BaseException) -> Outcome:
+    """Return the outcome of a job that broke outside its body; asks user code nothing."""
+    name = type(error).__qualname__
+    message = f"{name}: raised beside the task's body; the worker's log has the traceback"
+    failure = Failure(storable(name, 255), storable(message, MESSAGE_LIMIT))
+    return after_failure(job, failure, [])
 
 
 def timed_out(job: Job, seconds: float) -> Outcome:
@@ -277,10 +313,13 @@ def untouched(assignment: Assignment) -> Outcome:
 
 
 def _notify(job: Job, callback: Any, *arguments: Any) -> None:
+    before = connections.open_blocks()
     try:
         callback(*arguments)
-    except Exception:
-        # The outcome stands, whatever a callback thinks of it (ruling 28).
+        connections.check_ended(job.task.name, before)
+    except BaseException:
+        # The outcome stands, whatever a callback thinks of it (ruling 28), SystemExit included.
+        connections.unwind(before)
         logger.exception(
             "callback of task %s failed", job.task.name,
             extra={"run_id": str(job.run_id), "task": job.task.name, "attempt": job.attempt},
@@ -295,16 +334,3 @@ def unreadable(found: Unreadable) -> Outcome:
         claim.task_id, claim.run_id, claim.position, found.token, claim.attempt,
         TaskStatus.FAILED, failure=failure,
     )  # fmt: skip
-
-
-async def tidy_async_connections() -> None:
-    """Do the same on the thread where Django carries out what async bodies ask of it."""
-    await sync_to_async(tidy_connections)()
-
-
-def tidy_connections() -> None:
-    """Close this thread's Django connections that broke or are too old, as a request would."""
-    for connection in connections.all(initialized_only=True):
-        if connection.queries_logged:
-            reset_queries()
-        connection.close_if_unusable_or_obsolete()

@@ -8,7 +8,7 @@ is no second phase to recover; the unique (schedule, time) lets one worker of ma
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -16,9 +16,9 @@ from uuid import UUID
 
 from cloaca_django import clock, ids
 from cloaca_django.conf import settings
-from cloaca_django.core import catchup, cron, registry
+from cloaca_django.core import catchup, cron, registry, schedule_facts
 from cloaca_django.core.catchup import Missed, Plan
-from cloaca_django.core.context import Context, decode
+from cloaca_django.core.context import decode
 from cloaca_django.core.states import Origin, OverlapPolicy
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import Session, sql_schedules
@@ -95,8 +95,8 @@ class _Planned:
     def passed_over(self) -> int:
         return self.plan.passed_over + sum(fire.submission is None for fire in self.fires)
 
-    def row(self) -> tuple[object, ...]:
-        has_fired = any(fire.submission for fire in self.fires)
+    def row(self, inserted: Collection[UUID]) -> tuple[object, ...]:
+        has_fired = any(fire.submission and fire.id in inserted for fire in self.fires)
         return self.schedule.id, self.plan.next_at, has_fired, self.passed_over
 
 
@@ -110,6 +110,7 @@ class Firing:
         self._next_muster = clock.monotonic() + options.poll_seconds
         self._room = ROOM
         self._locked: list[UUID] = []
+        self._seen: Mapping[str, Workflow] = {}
 
     @property
     def next_moment(self) -> float:
@@ -117,8 +118,8 @@ class Firing:
         return min(self._next_look, self._next_fire, self._next_muster)
 
     def is_due(self) -> bool:
-        """Say whether that moment has come."""
-        return clock.monotonic() >= self.next_moment
+        """Say whether that moment has come, or other workflows are known than at the last fire."""
+        return clock.monotonic() >= self.next_moment or registry.snapshot() is not self._seen
 
     def look_soon(self) -> None:
         """Look at the next turn: somebody may have changed a schedule."""
@@ -126,6 +127,7 @@ class Firing:
 
     def fire(self, session: Session, claimer: Claimer) -> Fired | None:
         """Fire what is due in one transaction; None when nothing is. Raises what may pass."""
+        self._take_registry(session)
         parked = self._park_strangers(session)
         self._look(session)
         if parked or clock.monotonic() < self._next_fire:
@@ -140,6 +142,14 @@ class Firing:
             return self._isolate(session, error)
         self._come_again()
         return fired
+
+    def _take_registry(self, session: Session) -> None:
+        """Plan parked schedules again when this process learnt of a workflow: it may be theirs."""
+        known = registry.snapshot()
+        if known is not self._seen:
+            unpark(session)
+            self._seen = known
+            self.look_soon()
 
     def _park_strangers(self, session: Session) -> dict[UUID, str]:
         """Now and then, park overdue schedules whose workflow no living worker has code for."""
@@ -160,8 +170,9 @@ class Firing:
             for id, name in overdue
             if name not in known
         }
-        with session.transaction():
-            park(session, strangers)
+        if strangers:
+            with session.transaction():
+                park(session, strangers)
         return strangers
 
     def _look(self, session: Session) -> None:
@@ -203,7 +214,7 @@ class Firing:
         ]
         if fresh:
             fired.submitted = submission.submit(session, fresh, claimer)
-        session.run(sql_schedules.advance_schedules, [one.row() for one in planned])
+        session.run(sql_schedules.advance_schedules, [one.row(inserted) for one in planned])
         park(session, fired.parked)
         fired.passed_over = {one.schedule.id: one.passed_over for one in planned if one.passed_over}
         return fired
@@ -244,15 +255,7 @@ def submission_at(
     schedule: Timed, time: datetime, *, workflow: Workflow, options: Options
 ) -> Submission:
     """Return the run of a schedule for one of its times. Raises InvalidContext, InvalidParams."""
-    context = Context(decode(schedule.context))
-    context.update_from_dict(
-        {
-            "scheduled_time": time.isoformat(),
-            "schedule_id": str(schedule.id),
-            "schedule_timezone": schedule.timezone,
-            "schedule_expression": schedule.cron_expression,
-        }
-    )
+    context = schedule_facts.run_context(schedule, time, decode(schedule.context))
     return submission.prepare(workflow, context, options)
 
 

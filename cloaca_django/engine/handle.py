@@ -29,6 +29,9 @@ class Host(Protocol):
     def pause(self, job: Job, seconds: float) -> None:
         """Let ``seconds`` pass, or less when the job is cancelled."""
 
+    async def apause(self, job: Job, seconds: float) -> None:
+        """As ``pause``, for an async job; its cancellation ends the wait."""
+
     def completing(self, job: Job, context: Context) -> AbstractContextManager[None]:
         """Open the transaction whose commit completes the task."""
 
@@ -159,7 +162,7 @@ class AsyncTaskHandle(TaskHandle):
         self._holds_slot = not self._host.park(self._job)
         try:
             while True:
-                await asyncio.sleep(interval)
+                await self._host.apause(self._job, interval)
                 if self.cancelled:
                     raise TaskCancelled(self._job.task.name)
                 if await self._is_met_async(condition):

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID
 
 from cloaca_django.core import registry
+from cloaca_django.core.states import AttemptOutcome
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.engine import notices
 from cloaca_django.engine.agenda import Agenda, Pace
@@ -28,10 +30,11 @@ from cloaca_django.engine.messages import (
     HandBack,
     Hint,
     Moved,
-    Watch,
 )
+from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
-from cloaca_django.engine.waiting import Waiters
+from cloaca_django.engine.waiting import Waiters, refuse
+from cloaca_django.errors import RunnerClosed
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -40,6 +43,7 @@ class Ledger:
     """The claims of one worker, and what its next transaction shall carry."""
 
     is_draining = False
+    _is_closed = False
     settled_tasks = 0
     # How many outcomes this worker may come to; None: any number.
     budget: int | None = None
@@ -76,7 +80,7 @@ class Ledger:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._locked_since: dict[int, float] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
-            Done: self._take_done, Ask: self._take_ask, Watch: self._take_watch,
+            Done: self._take_done, Ask: self._take_ask,
             Deferral: self._take_deferral, Moved: self.take_moved, Hint: self._take_hint,
             HandBack: self._take_hand_back,
         }  # fmt: skip
@@ -84,6 +88,25 @@ class Ledger:
     def post(self, message: object) -> None:
         """Hand a message to the turn, which wakes. For every other thread."""
         self._inbox.put(message)
+        if self._is_closed:
+            self._refuse_asks()
+
+    def dismiss(self) -> None:
+        """Answer nobody any more: who waits for a run, now or later, hears RunnerClosed.
+
+        On the turn's thread, after its last turn.
+        """
+        # First the flag: an ask that comes after the last look here is refused by who posts it.
+        self._is_closed = True
+        self._refuse_asks()
+        self.waiters.close()
+
+    def _refuse_asks(self) -> None:
+        with suppress(Empty):
+            while True:
+                message = self._inbox.get_nowait()
+                if isinstance(message, Ask):
+                    refuse(message.done, RunnerClosed())
 
     def room(self) -> int:
         """Return how many tasks may be claimed: free slots, and a few more when tasks are short."""
@@ -131,10 +154,6 @@ class Ledger:
         self.batch.asks.append(ask)
         self.own.add(ask.submission.id)
         self.waiters.add(ask.submission.id, ask.done)
-
-    def _take_watch(self, watch: Watch) -> None:
-        self.waiters.add(watch.run_id, watch.done)
-        self.agenda.look_soon()
 
     def _take_deferral(self, deferral: Deferral) -> None:
         self.batch.deferrals.append(deferral)
@@ -193,9 +212,12 @@ class Ledger:
     def _publish(self, effects: Effects) -> None:
         """Forget settled jobs, wake who waits for finished runs, and tell the listeners."""
         settled = effects.settled
-        for outcome in (*settled.accepted, *settled.fenced):
-            self.running.pop(outcome.task_id, None)
-            self._locked_since.pop(outcome.task_id, None)
+        for outcome in settled.accepted:
+            job, failure = self._forget(outcome), outcome.failure
+            if job is not None and failure and failure.outcome is AttemptOutcome.TIMED_OUT:
+                notices.tell_timeout(job, failure)
+        for outcome in settled.fenced:
+            self._forget(outcome)
         self.settled_tasks += len(settled.accepted)
         for outcome in settled.fenced:
             logger.warning(
@@ -206,3 +228,7 @@ class Ledger:
             self.own.discard(state.id)
             self.waiters.finish(state, times)
         self.publish(effects)
+
+    def _forget(self, outcome: Outcome) -> Job | None:
+        self._locked_since.pop(outcome.task_id, None)
+        return self.running.pop(outcome.task_id, None)

@@ -26,14 +26,6 @@ class Ask:
 
 
 @dataclass(slots=True, eq=False)
-class Watch:
-    """Somebody waits for a run that is in the database already."""
-
-    run_id: UUID
-    done: Future[PipelineResult]
-
-
-@dataclass(slots=True, eq=False)
 class Done:
     """A job's body came to its end."""
 

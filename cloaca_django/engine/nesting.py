@@ -14,8 +14,8 @@ from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import RunStatus
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
+from cloaca_django.engine.hosting import JobHost
 from cloaca_django.engine.messages import Ask
-from cloaca_django.engine.worker import Worker
 from cloaca_django.errors import WouldDeadlock
 
 _NAMESPACE = uuid.UUID("6f1c8a52-3a4e-5b7d-9c10-2f6d1e8b4a93")
@@ -29,7 +29,7 @@ class Parent:
     """The task that this thread is running."""
 
     job: Job
-    host: Worker
+    host: JobHost
 
     @property
     def run_id(self) -> UUID:
@@ -43,8 +43,7 @@ class Parent:
 
     def next_call(self) -> int:
         """Return the number of the next run this attempt asks for."""
-        self.job.children += 1
-        return self.job.children
+        return next(self.job.calls)
 
     def child_id(self, call: int, chance: int) -> UUID:
         """Return the id of a child: the same in every attempt of the task.
@@ -74,26 +73,36 @@ class Parent:
     @contextmanager
     def waiting(self, child: UUID | None = None) -> Iterator[None]:
         """Give the slot back while the block waits; a ``child`` ends with its parent."""
-        self.job.waits_for = child
-        is_parked = self.host.park(self.job)
-        try:
-            yield
-        finally:
-            if is_parked:
-                self.host.unpark(self.job)
-            self.job.waits_for = None
+        with self._bound(child):
+            is_parked = self.host.park(self.job)
+            try:
+                yield
+            finally:
+                if is_parked:
+                    self.host.unpark(self.job)
 
     @asynccontextmanager
     async def awaiting(self, child: UUID) -> AsyncIterator[None]:
         """As ``waiting``, for an async task."""
-        self.job.waits_for = child
-        is_parked = self.host.park(self.job)
+        with self._bound(child):
+            is_parked = self.host.park(self.job)
+            try:
+                yield
+            finally:
+                if is_parked:
+                    await asyncio.to_thread(self.host.unpark, self.job)
+
+    @contextmanager
+    def _bound(self, child: UUID | None) -> Iterator[None]:
+        """Let a child end with this task while the block waits for it."""
+        if child is None:
+            yield
+            return
+        self.job.waits_for.add(child)
         try:
             yield
         finally:
-            if is_parked:
-                await asyncio.to_thread(self.host.unpark, self.job)
-            self.job.waits_for = None
+            self.job.waits_for.discard(child)
 
 
 def current(alias: str) -> Parent | None:

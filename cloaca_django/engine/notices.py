@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from uuid import UUID
 
 from django.db import connections
@@ -14,10 +15,11 @@ from django.dispatch import Signal
 from cloaca_django import signals
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect.rows import EndedRun
-from cloaca_django.engine.execution import Job, tidy_connections
+from cloaca_django.engine.connections import tidy
+from cloaca_django.engine.execution import Job, tell_failure
 from cloaca_django.engine.firing import Fired
 from cloaca_django.engine.messages import Effects
-from cloaca_django.engine.settlement import Outcome
+from cloaca_django.engine.settlement import Failure, Outcome
 from cloaca_django.engine.submission import Submitted
 
 run_log = logging.getLogger("cloaca_django.run")
@@ -83,6 +85,15 @@ def publish_start(job: Job) -> None:
     )  # fmt: skip
 
 
+def tell_timeout(job: Job, failure: Failure) -> None:
+    """Let ``on_failure`` hear of a timeout that was settled.
+
+    The body may hang in its thread for ever, so it hears on the thread of the signals.
+    """
+    if job.task.on_failure is not None:
+        _courier.deliver(partial(tell_failure, job, failure))
+
+
 def _publish_run(run_id: UUID, workflow: str, status: str, error: str) -> None:
     run_log.info(
         "run %s", status.lower(),
@@ -115,31 +126,31 @@ def _publish_task(outcome: Outcome) -> None:
 
 
 class Courier:
-    """Sends signals in order on one thread, which ends when nothing is left to send."""
+    """Calls what listens, in order, on one thread, which ends when nothing is left to call."""
 
     def __init__(self) -> None:
         self._pending: deque[Callable[[], object]] = deque()
         self._lock = threading.Lock()
         self._is_running = False
 
-    def send(self, signal: Signal, sender: str, **facts: object) -> None:
-        """Send soon; an exception of a receiver is logged by Django and goes no further."""
+    def deliver(self, call: Callable[[], object]) -> None:
+        """Call soon; ``call`` raises nothing."""
         with self._lock:
-            self._pending.append(lambda: signal.send_robust(sender, **facts))
+            self._pending.append(call)
             if self._is_running:
                 return
             self._is_running = True
-        threading.Thread(target=self._deliver, name="cloaca-signals", daemon=True).start()
+        threading.Thread(target=self._run, name="cloaca-signals", daemon=True).start()
 
-    def _deliver(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._lock:
                 if not self._pending:
                     self._is_running = False
                     break
-                send = self._pending.popleft()
-            tidy_connections()
-            send()
+                call = self._pending.popleft()
+            tidy()
+            call()
         connections.close_all()
 
 
@@ -148,4 +159,5 @@ _courier = Courier()
 
 def _send(signal: Signal, sender: str, **facts: object) -> None:
     if signal.receivers:
-        _courier.send(signal, sender, **facts)
+        # An exception of a receiver is logged by Django and goes no further.
+        _courier.deliver(partial(signal.send_robust, sender, **facts))

@@ -103,7 +103,7 @@ def resume(session: Session, run_id: UUID, *, by: str = "") -> None:
             raise InvalidTransition("run", run.status, RunStatus.RUNNING)
         session.run(sql_workers.resume_runs, [(run_id,)])
         session.run(sql_workers.release_held, [(run_id,)])
-        session.announce("")
+        session.announce()
     _log("resumed", [run_id], by)
 
 
@@ -129,7 +129,7 @@ def resume_workflow(session: Session, name: str, *, by: str = "") -> None:
     for start in range(0, len(held), 500):
         with session.transaction():
             session.run(sql_workers.release_held, [(id,) for id in held[start : start + 500]])
-            session.announce("")
+            session.announce()
     logger.info("workflow resumed", extra={"workflow": name, "by": by})
 
 
@@ -185,7 +185,7 @@ def replay(
         prepared.id, workflow, prepared.initial, prepared.context, facts, taken_over=done
     )
     with session.transaction():
-        written = submission.submit(session, [again], announce="")
+        written = submission.submit(session, [again], announces=True)
     notices.publish_submitted(written)
     return again.id
 

@@ -14,11 +14,15 @@ from uuid import UUID
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.dialect import site_session
 from cloaca_django.models import (
+    CronSchedule,
     PipelineExecution,
     TaskExecution,
     Worker,
     WorkflowControl,
 )
+
+# As many schedules are named when something is wrong with them.
+MAX_PARKED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,25 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Timetable:
+    """The schedules as a whole, with the first of those that are parked: name and error."""
+
+    enabled: int
+    disabled: int
+    parked: int
+    first_parked: Sequence[tuple[str, str]]
+    next_name: str | None
+    next_run_at: datetime | None
+    next_seconds: float | None
+
+    @property
+    def late_seconds(self) -> float | None:
+        """How long the most overdue schedule has been due; None: none is."""
+        due = self.next_seconds
+        return -due if due is not None and due < 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     """All of it, as of the moment ``at``. Every status is counted, those without rows as 0."""
 
@@ -70,6 +93,7 @@ class Overview:
     workers: Sequence[WorkerView]
     lanes: Sequence[Lane]
     paused: Sequence[str]
+    schedules: Timetable
 
     @property
     def stuck(self) -> list[Lane]:
@@ -97,6 +121,7 @@ def read(alias: str) -> Overview:
         workers=workers,
         lanes=read_lanes(alias, at, workers=workers, paused=paused),
         paused=paused,
+        schedules=read_schedules(alias, at),
     )
 
 
@@ -109,6 +134,24 @@ def read_paused(alias: str) -> list[str]:
     """Read the names of the workflows that somebody paused."""
     paused = WorkflowControl.objects.using(alias).paused()
     return list(paused.order_by("name").values_list("name", flat=True))
+
+
+def read_schedules(alias: str, at: datetime) -> Timetable:
+    """Read how schedules stand: how many, which are parked and why, which is due first."""
+    schedules = CronSchedule.objects.using(alias)
+    enabled, disabled, stuck = schedules.counts()
+    parked = schedules.parked().order_by("parked_at", "id")[:MAX_PARKED]
+    first = schedules.planned().first()
+    due = first.next_run_at if first else None
+    return Timetable(
+        enabled=enabled,
+        disabled=disabled,
+        parked=stuck,
+        first_parked=[(str(row), row.error_message) for row in parked],
+        next_name=str(first) if first else None,
+        next_run_at=due,
+        next_seconds=(due - at).total_seconds() if due else None,
+    )
 
 
 def read_workers(alias: str, at: datetime) -> list[WorkerView]:

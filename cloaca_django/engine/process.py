@@ -64,6 +64,7 @@ class Process:
         self._say = say
         self._line = line
         self._level = 0
+        self._is_renewing = False
         self._is_ending = False
         # A queue and not an Event: a signal handler may put into it at any moment.
         self._news: SimpleQueue[None] = SimpleQueue()
@@ -75,6 +76,19 @@ class Process:
         whoever signals a whole group signals both, and the supervisor's order may come first.
         """
         self._order(1 if self._line else self._level + 1)
+
+    def renew(self) -> None:
+        """Finish as at the first call of ``interrupt``, so that a fresh process can go on.
+
+        It is no signal: the first one that comes meanwhile is still the first.
+        """
+        self._is_renewing = True
+        self._news.put(None)
+
+    @property
+    def is_to_renew(self) -> bool:
+        """Say whether a fresh process is to go on; not if this one was told to stop."""
+        return self._is_renewing and not self._level
 
     def _order(self, level: int) -> None:
         self._level = max(self._level, min(2, level))
@@ -101,7 +115,7 @@ class Process:
 
     def _watch(self) -> int:
         brisk = self.stint.burst or self.stint.max_tasks or self.worker.options.claims_once
-        while not self._level:
+        while not (self._level or self._is_renewing):
             self._rest(BRISK_SECONDS if brisk else LOOK_SECONDS)
             if self._must_recycle():
                 return RECYCLE
@@ -121,7 +135,7 @@ class Process:
         if not self.worker.is_alive():
             logger.error("the turn's thread ended; this process must be replaced")
             return True
-        abandoned = len(self.worker.abandoned)
+        abandoned = len(self.worker.host.abandoned)
         if abandoned < settings.MAX_ABANDONED_THREADS:
             return False
         logger.warning(

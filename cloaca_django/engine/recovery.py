@@ -125,7 +125,7 @@ def _release_strays(session: Session) -> None:
         with session.transaction():
             free = session.ids(sql_workers.share_runs, ((run_id,) for run_id in strays))
             session.run(sql_workers.release_held, ((run_id,) for run_id in free))
-            session.announce("")
+            session.announce()
 
 
 def forget_workers(session: Session) -> None:
@@ -158,7 +158,7 @@ def give_up(session: Session, worker: UUID, *, charge: bool, max_crashes: int) -
     again = [o for o in orphans if not charge or o.crashes < max_crashes or o.is_deferred]
     count = requeue(session, again, charge=charge) if again else 0
     if count:
-        session.announce("")
+        session.announce()
         logger.warning("took back %d tasks of worker %s", count, worker)
     return count
 

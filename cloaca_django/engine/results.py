@@ -9,7 +9,6 @@ from cloaca_django import clock
 from cloaca_django.core.context import Context
 from cloaca_django.core.progress import RunState, restore
 from cloaca_django.core.result import PipelineResult, TaskResult
-from cloaca_django.core.states import RUN_FINAL, RunStatus
 from cloaca_django.dialect import Session, sql
 from cloaca_django.dialect.rows import RunTimes
 from cloaca_django.errors import RunNotFound, WaitTimeout
@@ -79,12 +78,9 @@ def wait_for(
         result = read_result(session, run_id)
         if result is not None:
             return result
-        if timeout is not None and clock.monotonic() - started + pause > timeout:
+        rest = pause if timeout is None else timeout - (clock.monotonic() - started)
+        if timeout is not None and rest <= 0:
             raise WaitTimeout(run_id, timeout)
-        clock.sleep(pause)
+        # The last rest ends with the timeout, and one look more.
+        clock.sleep(min(pause, rest))
         pause = min(pause * 1.5, poll_seconds)
-
-
-def is_final(status: str) -> bool:
-    """Say whether a run's status is one that stays."""
-    return RunStatus(status) in RUN_FINAL

@@ -29,16 +29,18 @@ _SKEW = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows a step deleted."""
+    """How many rows a step deleted; ``fires`` are those that started no run."""
 
     runs: int = 0
     tasks: int = 0
+    fires: int = 0
 
 
 class Pruner:
     """A walk over the runs that ended more than ``days`` ago, oldest first.
 
-    ``statuses`` are final ones; others are never pruned, whoever asks.
+    ``statuses`` are final ones; others are never pruned, whoever asks. A walk over all of them
+    ends with the times that schedules passed over without a run.
     """
 
     def __init__(
@@ -54,8 +56,17 @@ class Pruner:
         found = session.run(sql_retention.count_old_runs, self._rows(), **self._bounds(session))
         return {str(status): int(count) for status, count in found}
 
+    def count_fires(self, session: Session) -> int:
+        """Return how many fires without a run a whole walk would delete now."""
+        if not self._takes_fires():
+            return 0
+        return int(session.run(sql_retention.count_passed_over, age=self.age_seconds)[0][0])
+
     def step(self, session: Session) -> Pruned | None:
         """Delete the next batch in a transaction of its own; None at the end of the walk."""
+        return self._step_runs(session) or self._step_fires(session)
+
+    def _step_runs(self, session: Session) -> Pruned | None:
         bounds = self._bounds(session)
         with session.transaction():
             chosen = session.ids(
@@ -66,6 +77,17 @@ class Pruner:
             pruned = _delete(session, chosen)
         self._after = max(chosen)
         return pruned
+
+    def _step_fires(self, session: Session) -> Pruned | None:
+        if not self._takes_fires():
+            return None
+        deleted = session.run(
+            sql_retention.delete_passed_over, age=self.age_seconds, room=self.batch_size
+        )
+        return Pruned(fires=len(deleted)) if deleted else None
+
+    def _takes_fires(self) -> bool:
+        return len(self.statuses) == len(RUN_FINAL)
 
     def _rows(self) -> list[tuple[str]]:
         return [(status,) for status in self.statuses]

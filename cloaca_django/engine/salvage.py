@@ -78,9 +78,9 @@ def close(session: Session | None) -> None:
 
 
 def one_by_one(batch: Batch, run: Callable[[Batch], None]) -> Batch:
-    """Run a broken batch run by run; what breaks alone fails alone. Returns what must wait.
+    """Run a broken batch run by run, a broken run outcome by outcome; returns what must wait.
 
-    Raises nothing: what fails for a passing reason is carried on.
+    What breaks alone fails alone. Raises nothing: what fails for a passing reason is carried on.
     """
     rest = Batch()
     for outcomes in _by_run(batch.outcomes).values():
@@ -98,6 +98,9 @@ def _alone(part: Batch, run: Callable[[Batch], None], rest: Batch) -> None:
     except Exception as error:
         if verdict(error) is not Verdict.BROKEN:
             rest.add(part)
+        elif len(part.outcomes) > 1:
+            for outcome in part.outcomes:
+                _alone(Batch(outcomes=[outcome]), run, rest)
         else:
             rest.dropped += _condemn(part, error, run)
 

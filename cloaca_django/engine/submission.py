@@ -18,7 +18,7 @@ from cloaca_django.core.progress import RunState, Shape, TaskState
 from cloaca_django.core.states import Origin, RunStatus, TaskStatus
 from cloaca_django.core.values import same
 from cloaca_django.core.workflow import Workflow
-from cloaca_django.dialect import LOOK, Session
+from cloaca_django.dialect import LOOK, WORK, Session
 from cloaca_django.dialect.rows import NewRun, NewTask
 from cloaca_django.engine.claiming import Assignment, Claimer
 from cloaca_django.errors import IdempotencyConflict
@@ -141,9 +141,11 @@ def submit(
     submissions: Sequence[Submission],
     claimer: Claimer | None = None,
     *,
-    announce: str | None = None,
+    announces: bool = False,
 ) -> Submitted:
     """Write runs and their tasks; roots start at once while ``claimer`` has room.
+
+    With ``announces`` idle workers hear of them at the commit.
 
     Precondition: a transaction is open, unless ``session.submits_at_once``. Raises
     IdempotencyConflict when a key is held by a run of another workflow or with another context.
@@ -158,7 +160,7 @@ def submit(
         [_run_row(s, states[s.id]) for s in submissions],
         tasks,
         worker=claimer.worker if claimer else None,
-        announce=None if announce is None else announcement(announce, submissions),
+        news=_news(submissions) if announces else None,
     )
     fresh = [states[s.id] for s in submissions if s.id in inserted]
     existing = {s.id: _holder(session, s) for s in submissions if s.id not in inserted}
@@ -179,9 +181,9 @@ def needs_look(submission: Submission) -> bool:
     return submission.options.start_at is not None or submission.workflow.max_running is not None
 
 
-def announcement(schema: str, submissions: Sequence[Submission]) -> str:
-    """Return what to tell idle workers: the schema, and whether to look instead of to claim."""
-    return schema + LOOK if any(map(needs_look, submissions)) else schema
+def _news(submissions: Sequence[Submission]) -> str:
+    """Return what to tell idle workers: to claim, or to look at what cannot be claimed yet."""
+    return LOOK if any(map(needs_look, submissions)) else WORK
 
 
 def _holder(session: Session, submission: Submission) -> UUID:

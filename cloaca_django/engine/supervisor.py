@@ -55,11 +55,17 @@ class Place:
 
 @dataclass(slots=True)
 class _Orders:
-    """How far the stop has gone: 0 works, 1 finishes, 2 hands back now."""
+    """What was ordered so far. To renew is to finish too, but it is no signal."""
 
-    level: int = 0
+    signals: int = 0
+    renews: bool = False
     passed_on: int = 0
     deadline: float = field(default=float("inf"))
+
+    @property
+    def level(self) -> int:
+        """How far the stop has gone: 0 works, 1 finishes, 2 hands back now."""
+        return max(self.signals, int(self.renews))
 
 
 class Supervisor:
@@ -86,7 +92,20 @@ class Supervisor:
 
     def interrupt(self) -> None:
         """First call: let every process finish. Second: let them hand back now."""
-        self._orders.level = min(2, self._orders.level + 1)
+        self._orders.signals = min(2, self._orders.signals + 1)
+        self._wake()
+
+    def renew(self) -> None:
+        """Let every process finish, so that a fresh supervisor can go on. It is no signal."""
+        self._orders.renews = True
+        self._wake()
+
+    @property
+    def is_to_renew(self) -> bool:
+        """Say whether a fresh supervisor is to go on; not if this one was told to stop."""
+        return self._orders.renews and not self._orders.signals
+
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):
             self._waker.send(b"!")
 

@@ -15,10 +15,10 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from cloaca_django import ids
+from cloaca_django import dialect, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import catchup, cron, options, registry, schedule_facts
-from cloaca_django.core.context import encode
+from cloaca_django.core.context import decode, encode
 from cloaca_django.core.params import validate
 from cloaca_django.dialect import LOOK, site_session
 from cloaca_django.engine import inputs
@@ -28,7 +28,7 @@ from cloaca_django.models import CronSchedule
 logger = logging.getLogger("cloaca_django.schedule")
 
 # Changing one of these plans the schedule anew, from now on.
-TIMING = frozenset({"cron_expression", "timezone", "start_date", "end_date", "enabled"})
+TIMING = frozenset({"cron_expression", "timezone", "start_date", "end_date"})
 
 
 def register(
@@ -45,7 +45,7 @@ def register(
     is a ScheduleExists. Raises InvalidCronExpression, InvalidTimezone, InvalidOption,
     InvalidContext, InvalidParams.
     """
-    values = _values(owner, workflow_name, facts)
+    values = checked_values(owner, workflow_name, facts)
     name = values.get("name")
     with _writing(alias) as now:
         for _ in range(2):
@@ -80,7 +80,7 @@ def update(
         if "cron_expression" in facts or "timezone" in facts:
             kept = {"cron_expression": schedule.cron_expression, "timezone": schedule.timezone}
             facts = {**kept, **facts}
-        return change(schedule, _values(owner, schedule.workflow_name, facts), now)
+        return change(schedule, checked_values(owner, schedule.workflow_name, facts), now)
 
 
 def set_enabled(
@@ -91,7 +91,7 @@ def set_enabled(
     options.boolean(owner, "enabled", enabled)
     inputs.check_words(owner, by=by, reason=reason)
     with _writing(alias) as now:
-        schedule = locked(alias, schedule_id, "set cron schedule enabled")
+        schedule = locked(alias, schedule_id, "update cron schedule")
         facts = {
             "enabled": enabled,
             "disabled_by": "" if enabled else by,
@@ -125,8 +125,8 @@ def locked(alias: str, schedule_id: UUID, doing: str) -> CronSchedule:
 
     Precondition: a transaction is open. ``doing`` is what was asked, for the error.
     """
-    rows = CronSchedule.objects.using(alias).select_for_update()
-    found = rows.filter(pk=schedule_id).first()
+    rows = CronSchedule.objects.using(alias).filter(pk=schedule_id)
+    found = dialect.locked(rows).first()
     if found is None:
         raise ScheduleNotFound(schedule_id, doing)
     return found
@@ -134,7 +134,7 @@ def locked(alias: str, schedule_id: UUID, doing: str) -> CronSchedule:
 
 def named(alias: str, name: str) -> CronSchedule | None:
     """Return the schedule of a name under lock; None if there is none."""
-    return CronSchedule.objects.using(alias).select_for_update().filter(name=name).first()
+    return dialect.locked(CronSchedule.objects.using(alias).filter(name=name)).first()
 
 
 def change(schedule: CronSchedule, values: Mapping[str, Any], now: datetime) -> CronSchedule:
@@ -145,10 +145,20 @@ def change(schedule: CronSchedule, values: Mapping[str, Any], now: datetime) -> 
     for name in changed:
         setattr(schedule, name, values[name])
     schedule_facts.check_dates("schedule", schedule.start_date, schedule.end_date)
-    if changed & TIMING or schedule.parked_at is not None:
+    if changed & {"context", "workflow_name"}:
+        _check_params(schedule, now)
+    # One that cannot be planned can still be disabled; what it missed ends with enabling it.
+    is_planned = schedule.enabled and ("enabled" in changed or schedule.parked_at is not None)
+    if changed & TIMING or is_planned:
         plan_from(schedule, now)
     schedule.updated_at = now
-    schedule.save()
+    try:
+        with transaction.atomic(using=schedule._state.db):
+            schedule.save()
+    except IntegrityError:
+        if "name" in changed:
+            raise ScheduleExists(str(schedule.name)) from None
+        raise
     return schedule
 
 
@@ -167,9 +177,18 @@ def _create(alias: str, values: Mapping[str, Any], now: datetime) -> CronSchedul
         schedule.enabled = False
         schedule.disabled_reason = "its end date had passed when it was created"
         logger.warning("schedule created disabled: %s", schedule.disabled_reason)
+    _check_params(schedule, now)
     plan_from(schedule, now)
     schedule.save(using=alias, force_insert=True)
     return schedule
+
+
+def _check_params(schedule: CronSchedule, now: datetime) -> None:
+    """Raise InvalidParams for a context that the workflow would refuse at every fire."""
+    workflow = registry.snapshot().get(schedule.workflow_name)
+    if workflow is not None:
+        context = schedule_facts.run_context(schedule, now, decode(schedule.context))
+        validate(workflow, context.snapshot())
 
 
 @contextmanager
@@ -181,17 +200,14 @@ def _writing(alias: str) -> Iterator[datetime]:
         session.announce(LOOK)
 
 
-def _values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def checked_values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return checked values for the fields of a row."""
     values = schedule_facts.checked(owner, facts)
     values["workflow_name"] = options.text(owner, "workflow_name", workflow_name, low=1, high=255)
-    workflow = registry.snapshot().get(workflow_name)
-    if workflow is None:
+    if workflow_name not in registry.snapshot():
         # Upstream takes it: the code may be in another process. A worker parks it if nobody has it.
         logger.warning("no workflow %r is registered in this process", workflow_name)
     if "context" in values:
         data = values["context"].snapshot()
-        if workflow is not None:
-            validate(workflow, data)
         values["context"] = encode(data, limit=settings.MAX_CONTEXT_BYTES)
     return values

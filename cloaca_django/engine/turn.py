@@ -19,7 +19,6 @@ from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect import Session, sql
 from cloaca_django.engine import (
     claiming,
-    firing,
     notices,
     operations,
     salvage,
@@ -38,6 +37,7 @@ from cloaca_django.engine.messages import (
 )
 from cloaca_django.engine.settlement import Outcome, Settled
 from cloaca_django.engine.submission import Submitted
+from cloaca_django.errors import NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -60,13 +60,11 @@ class Turn(Ledger):
         self,
         *,
         connect: Callable[[], Session],
-        schema: str = "",
         schedules: Firing | None = None,
         **holdings: Any,
     ) -> None:
         super().__init__(**holdings)
         self.connect = connect
-        self.schema = schema
         self.schedules = schedules
 
     def wait(self, limit: float) -> None:
@@ -155,7 +153,7 @@ class Turn(Ledger):
         self._start_all(submitted.assignments)
         if submitted.leaves_ready:
             self.agenda.wake()
-            session.announce(self.schema)
+            session.announce()
 
     def _save_definitions(self, session: Session) -> None:
         """Keep the graphs and limits of workflows that were registered since the last turn."""
@@ -166,9 +164,6 @@ class Turn(Ledger):
         operations.save_definitions(session, new)
         self.saved |= new
         self.seen_registry = known
-        if new and self.schedules is not None:
-            firing.unpark(session)
-            self.schedules.look_soon()
 
     def close(self) -> None:
         """Close the connection."""
@@ -183,12 +178,16 @@ class Turn(Ledger):
         self.claimer.renew(0 if self.is_draining else self.room())
         if not batch and not self.agenda.has_work_besides_claims():
             return self._claim_alone(session)
-        with session.transaction(durable=bool(batch.outcomes or batch.asks)):
+        # What is answered or signalled after the commit must outlive a crash of the server.
+        expires = self.agenda.is_deadline_due()
+        with session.transaction(durable=expires or bool(batch.outcomes or batch.asks)):
             effects = self._carry(session, batch)
+            if expires:
+                effects.ended = operations.expire(session)
             self._promote(session, effects)
             self._claim(session, effects)
             if effects.leaves_ready and self.claimer.room <= len(effects.claims):
-                session.announce(self.schema)
+                session.announce()
         return effects
 
     def _carry(self, session: Session, batch: Batch) -> Effects:
@@ -222,7 +221,6 @@ class Turn(Ledger):
     def _promote(self, session: Session, effects: Effects) -> None:
         if self.agenda.is_something_due():
             session.run(sql.promote_due)
-            effects.ended = operations.expire(session)
             self.agenda.take_promotion()
         limited = self.agenda.may_be_waiting or self._touches_limit(effects)
         if limited and not self.is_draining and operations.admit(session):
@@ -354,8 +352,13 @@ class Turn(Ledger):
     def _connected(self) -> Session:
         if self._session is None:
             session = self.connect()
-            if self._was_lost:
-                self._settle_unknown(session)
+            try:
+                if self._was_lost:
+                    self._settle_unknown(session)
+            except BaseException:
+                # The next try opens another; nobody else would close this one.
+                salvage.close(session)
+                raise
             self._session = session
         return self._session
 
@@ -386,13 +389,21 @@ class Turn(Ledger):
             self.batch.add(rest)
             for outcome in rest.dropped:
                 self.running.pop(outcome.task_id, None)
+        if isinstance(error, NotInTenant):
+            # The tenant's schema is gone: no run of it will ever end.
+            self.waiters.close(error)
 
     def _single(self, batch: Batch) -> None:
         """Write one part of a broken batch and nothing beside it. Raises what breaks it."""
         session = self._connected()
         session.now = self.now
         self.claimer.renew(0 if self.is_draining else self.room())
-        with session.transaction():
-            effects = self._carry(session, batch)
+        try:
+            with session.transaction():
+                effects = self._carry(session, batch)
+        except Exception:
+            # What was not committed must not be remembered: the next part may be of the same run.
+            self.memory.forget(batch.run_ids())
+            raise
         self.batch.outcomes += effects.settled.waiting
         self._apply(session, effects)

@@ -1,4 +1,4 @@
-"""Who waits for which run in this process. Only the turn's thread touches it."""
+"""Who waits for which run in this process. Only the turn's thread touches the map."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cloaca_django.core.result import PipelineResult
 from cloaca_django.dialect import Session
 from cloaca_django.dialect.rows import RunTimes
 from cloaca_django.engine import results
+from cloaca_django.errors import RunnerClosed
 
 Waiter = Future[PipelineResult]
 
@@ -42,13 +43,12 @@ class Waiters:
     def fail(self, run_id: UUID, error: BaseException) -> None:
         """Tell those who wait for a run that there will be none."""
         for future in self._futures.pop(run_id, ()):
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+            refuse(future, error)
 
-    def fail_all(self, error: BaseException) -> None:
-        """Tell everybody that nobody will answer any more."""
+    def close(self, error: BaseException | None = None) -> None:
+        """Tell everybody that nobody will answer any more; without an error: it was shut down."""
         for run_id in list(self._futures):
-            self.fail(run_id, error)
+            self.fail(run_id, error or RunnerClosed())
 
     def resolve(self, session: Session, *, pending: Collection[UUID]) -> list[UUID]:
         """Answer those whose run ended elsewhere; ``pending`` runs are not submitted yet."""
@@ -63,6 +63,13 @@ class Waiters:
             if result is not None:
                 _deliver(self._futures.pop(run_id, []), result)
         return ended
+
+
+def refuse(future: Waiter, error: BaseException) -> None:
+    """Tell one waiter that there will be no result."""
+    # One that gave up has cancelled its future; a submission that could not be stored was told so.
+    if not future.done() and future.set_running_or_notify_cancel():
+        future.set_exception(error)
 
 
 def _deliver(futures: Collection[Waiter], result: PipelineResult) -> None:

@@ -1,53 +1,43 @@
-"""A worker: the turn, heartbeats and wake-ups on threads of their own, and the tasks' executor.
+"""A worker: the turn, heartbeats and wake-ups on threads of their own, beside the tasks' host.
 
 A ``cloaca_worker`` process and a ``DefaultRunner`` embedded in a program are the same thing here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import json
 import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from cloaca_django import VERSION, clock, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
-from cloaca_django.core.context import Context
 from cloaca_django.core.states import WorkerKind, WorkerState
 from cloaca_django.dialect import Session, open_session
 from cloaca_django.dialect.rows import WorkerRow
 from cloaca_django.dialect.wakeups import Watcher, open_watcher
 from cloaca_django.engine import (
-    aborting,
     capture,
-    completing,
-    execution,
-    firing,
     notices,
     operations,
     recovery,
     salvage,
 )
 from cloaca_django.engine.claiming import Claimer
-from cloaca_django.engine.execution import Job
 from cloaca_django.engine.firing import Firing, FiringOptions
-from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
+from cloaca_django.engine.hosting import JobHost
 from cloaca_django.engine.limits import Limits
 from cloaca_django.engine.memory import Memory
-from cloaca_django.engine.messages import HINT, WAKE, Deferral, Done, HandBack, Moved
-from cloaca_django.engine.settlement import Outcome
-from cloaca_django.engine.slots import Slots
+from cloaca_django.engine.messages import HINT, WAKE, HandBack, Moved
 from cloaca_django.engine.turn import Turn
 from cloaca_django.engine.upkeep import Upkeep
-from cloaca_django.errors import CloacaError
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -70,7 +60,6 @@ class WorkerOptions:
     recovers: bool = True
     claims_only_own: bool = False
     claims_once: bool = False
-    schema: str = ""
     # None: it fires no schedules.
     firing: FiringOptions | None = None
 
@@ -87,36 +76,35 @@ class Worker:
         self.options = options
         self._report = report
         self._rounds = 0
-        self.slots: Slots[Job] = Slots(options.concurrency, self._run)
         self.claimer = Claimer(
             worker=ids.new_token(), queues=options.queues, only=options.workflows
         )
+        self.host = JobHost(
+            alias=options.alias,
+            concurrency=options.concurrency,
+            post=self.post,
+            worker=lambda: self.claimer.worker,
+            connect=self._connect,
+        )
+        slots = self.host.holders.slots
         self.turn = Turn(
             connect=self._connect,
             claimer=self.claimer,
-            slots=self.slots,
+            slots=slots,
             memory=Memory(settings.MEMORY_BYTES),
             limits=Limits(options.task_timeout_seconds),
-            start_job=self.slots.submit,
-            abandon_job=self._abandon,
+            start_job=slots.submit,
+            abandon_job=self.host.abandon,
             publish=notices.publish,
             poll_seconds=options.poll_seconds,
             claims_only_own=options.claims_only_own,
-            schema=options.schema,
             schedules=Firing(options.firing) if options.firing else None,
         )
         self._pid = os.getpid()
-        self.parked = 0
-        self.abandoned: set[Job] = set()
-        # Jobs that hold a slot, by identity: a retry may run while the body it replaces still does.
-        self._holders: set[Job] = set()
-        self._holders_lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._turn_thread: threading.Thread | None = None
         self._watcher: Watcher | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._loop_lock = threading.Lock()
 
     # -- life
 
@@ -128,8 +116,6 @@ class Worker:
             known = set(registry.snapshot().values())
             operations.save_definitions(session, known)
             self.turn.saved |= known
-            if self.options.firing:
-                firing.unpark(session)
         finally:
             session.close()
         capture.install()
@@ -142,13 +128,17 @@ class Worker:
         """Say whether the turn's thread runs."""
         return self._turn_thread is not None and self._turn_thread.is_alive()
 
+    def post(self, message: object) -> None:
+        """Hand a message to the turn, which wakes."""
+        self.turn.post(message)
+
     def wake(self) -> None:
         """Say that there may be something to claim."""
-        self.turn.post(WAKE)
+        self.post(WAKE)
 
     def hint(self) -> None:
         """Say that somebody wrote to the database, perhaps this worker itself."""
-        self.turn.post(HINT)
+        self.post(HINT)
 
     def drain(self) -> None:
         """Claim nothing more; what runs goes on."""
@@ -198,12 +188,10 @@ class Worker:
         self.wake()
         if self._watcher is not None:
             self._watcher.close()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(10.0)
-        self.slots.close()
+        self.host.close()
         self._say(WorkerState.STOPPED)
         capture.remove()
 
@@ -241,6 +229,14 @@ class Worker:
     # -- the turn's thread
 
     def _turns(self) -> None:
+        try:
+            self._turn_until_stopped()
+        finally:
+            # Whatever ended the loop: nobody may wait for its answer for ever.
+            self.turn.dismiss()
+            self.turn.close()
+
+    def _turn_until_stopped(self) -> None:
         while not self._stopping.is_set():
             try:
                 self.turn.wait(60.0)
@@ -252,7 +248,6 @@ class Worker:
                 # A defect in the loop must not end it: schedules and runs depend on it.
                 logger.exception("the turn's loop failed")
                 clock.sleep(0.5)
-        self.turn.close()
 
     # -- the heartbeat's thread
 
@@ -320,128 +315,3 @@ class Worker:
     def alias(self) -> str:
         """The database this worker serves."""
         return self.options.alias
-
-    # -- the tasks' threads
-
-    def _run(self, job: Job) -> None:
-        self._holders.add(job)
-        job.host = self
-        if job.is_over:
-            self._give_back(job)
-        elif job.task.is_async:
-            coroutine = self._run_async(job)
-            job.future = asyncio.run_coroutine_threadsafe(coroutine, self._event_loop())
-        else:
-            handle = TaskHandle(job, self) if job.task.wants_handle else None
-            execution.tidy_connections()
-            if job.policy.atomic:
-                outcome = completing.perform_atomic(
-                    job, handle, alias=self.options.alias, worker=self.claimer.worker
-                )
-            else:
-                outcome = execution.perform(job, handle)
-            execution.end(job)
-            execution.tidy_connections()
-            self._finish(job, outcome, handle)
-
-    async def _run_async(self, job: Job) -> None:
-        handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None
-        await execution.tidy_async_connections()
-        outcome = await execution.perform_async(job, handle)
-        await execution.tidy_async_connections()
-        self._finish(job, outcome, handle)
-
-    def _finish(self, job: Job, outcome: Outcome, handle: TaskHandle | None) -> None:
-        if handle is not None:
-            handle.consume()
-        if job.cancelled.is_set():
-            self.abandoned.discard(job)
-        self.turn.post(Done(job, completing.result(job, outcome)))
-        self._give_back(job)
-
-    def _give_back(self, job: Job) -> None:
-        # Whoever takes the job out of the set gives its slot back: once, whoever comes first.
-        with self._holders_lock:
-            is_holder = job in self._holders
-            self._holders.discard(job)
-        if is_holder:
-            self.slots.release()
-
-    def _abandon(self, job: Job) -> None:
-        """Let a job's thread go: its database connection is cut, its slot is given on."""
-        if job.started is not None:
-            self.abandoned.add(job)
-        self._give_back(job)
-        if job.future is not None:
-            job.future.cancel()
-        aborting.abort(job)
-        if job.waits_for is not None:
-            self._spawn(lambda: self._cancel_child(job), "cloaca-cancel")
-
-    def _cancel_child(self, job: Job) -> None:
-        """A run that nobody waits for any more ends with the task that started it."""
-        if job.waits_for is None:
-            return
-        session = self._connect()
-        try:
-            ended = operations.cancel(session, job.waits_for, reason="its parent task ended")
-            self.turn.post(Moved(tuple(run.id for run in ended)))
-        except CloacaError as error:
-            logger.info("child run not cancelled: %s", error)
-        finally:
-            session.close()
-
-    def _event_loop(self) -> asyncio.AbstractEventLoop:
-        with self._loop_lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._spawn(self._serve_loop, "cloaca-async")
-            return self._loop
-
-    def _serve_loop(self) -> None:
-        loop = self._loop
-        if loop is None:
-            return
-        try:
-            loop.run_forever()
-        finally:
-            # Coroutines of abandoned tasks end here; nobody waits for them any more.
-            for task in (left := asyncio.all_tasks(loop)):
-                task.cancel()
-            if left:
-                loop.run_until_complete(asyncio.wait(left))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-    # -- what a task's handle asks for
-
-    def park(self, job: Job) -> bool:
-        """Give a job's slot back while it waits."""
-        if self.parked >= settings.MAX_PARKED_THREADS and not job.task.is_async:
-            return False
-        self.parked += 1
-        job.is_parked = True
-        self.turn.post(Deferral(job, is_deferred=True))
-        self._give_back(job)
-        return True
-
-    def unpark(self, job: Job) -> None:
-        """Take a slot again."""
-        self.slots.reacquire()
-        self._holders.add(job)
-        self.parked -= 1
-        job.is_parked = False
-        self.turn.post(Deferral(job, is_deferred=False))
-
-    def pause(self, job: Job, seconds: float) -> None:
-        """Let time pass."""
-        job.cancelled.wait(seconds)
-
-    @contextmanager
-    def completing(self, job: Job, context: Context) -> Iterator[None]:
-        """Open the transaction whose commit completes a job."""
-        with completing.completing(
-            job, alias=self.options.alias, worker=self.claimer.worker, durable=True
-        ) as finish:
-            yield
-            finish(execution.outcome_of(job, context, None))

@@ -2,8 +2,8 @@
 
     CloacaError
     ├── InvalidInput (ValueError)
-    │   ├── InvalidDatabaseURL
-    │   ├── InvalidSchemaName
+    │   ├── InvalidDatabaseURL (RuntimeError)
+    │   ├── InvalidSchemaName ── InvalidSchemaNameType (TypeError)
     │   ├── InvalidCronExpression, InvalidTimezone, InvalidTimestamp
     │   ├── InvalidIdentifier ── InvalidIdentifierType (TypeError)
     │   ├── InvalidPage ── InvalidPageType (TypeError)
@@ -26,14 +26,17 @@
     │   │                           ForeignDependency, AmbiguousDependency,
     │   │                           CircularDependency, UnrelatedRule
     │   ├── WorkflowNotFound, VersionNotFound, ScheduleNotFound, RunNotFound
-    │   └── IdempotencyConflict, ScheduleExists
+    │   └── IdempotencyConflict, ScheduleExists, NothingToImport
     ├── ContextKeyNotFound (KeyError)
-    ├── DatabaseUnreachable (ValueError, RuntimeError)
+    ├── DatabaseUnreachable (ValueError, RuntimeError) ── SchemaUnusable
     ├── WaitTimeout (TimeoutError, ValueError)
-    ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, WorkflowsNotImported (ImportError)
+    ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, TransactionLeftOpen
+    ├── WorkflowsNotImported (ImportError)
     └── InvalidState (RuntimeError)
-        ├── RunnerClosed, HandleConsumed, CronDisabled (ValueError)
-        └── WouldDeadlock, NotInTenant, InvalidTransition, RunNotFinished, NotMigrated
+        ├── RunnerClosed, HandleConsumed, CronDisabled, NoDatabase (ValueError)
+        ├── WouldDeadlock, OperationFailed, NotInTenant, InvalidTransition, RunNotFinished,
+        │   NotMigrated
+        └── ProvisioningFailed ── InvalidTenant (ValueError)
 
 An error owns its text: what was given, what is allowed, what to do. No text ever holds a
 password or a context's value.
@@ -76,6 +79,7 @@ from cloaca_django.errors.execution import (
     RunNotFound,
     TaskCancelled,
     TaskFenced,
+    TransactionLeftOpen,
     UnexpectedResult,
     WorkflowsNotImported,
 )
@@ -97,9 +101,11 @@ from cloaca_django.errors.inputs import (
     InvalidPageType,
     InvalidParams,
     InvalidSchemaName,
+    InvalidSchemaNameType,
     InvalidTimestamp,
     InvalidTimezone,
     MalformedContext,
+    NothingToImport,
     ScheduleExists,
     ScheduleNotFound,
     UnreadableContext,
@@ -109,9 +115,14 @@ from cloaca_django.errors.inputs import (
 from cloaca_django.errors.running import (
     CronDisabled,
     DatabaseUnreachable,
+    InvalidTenant,
     InvalidTransition,
+    NoDatabase,
     NotInTenant,
+    OperationFailed,
+    ProvisioningFailed,
     RunnerClosed,
+    SchemaUnusable,
     WaitTimeout,
     WouldDeadlock,
 )
@@ -166,25 +177,33 @@ __all__ = [
     "InvalidParams",
     "InvalidReference",
     "InvalidSchemaName",
+    "InvalidSchemaNameType",
     "InvalidState",
     "InvalidTaskGraph",
+    "InvalidTenant",
     "InvalidTimestamp",
     "InvalidTimezone",
     "InvalidTransition",
     "InvalidTriggerRule",
     "MalformedContext",
+    "NoDatabase",
     "NoOpenBuilder",
     "NotInTenant",
     "NotMigrated",
+    "NothingToImport",
+    "OperationFailed",
     "OptionOutOfRange",
+    "ProvisioningFailed",
     "RunNotFinished",
     "RunNotFound",
     "RunnerClosed",
     "ScheduleExists",
     "ScheduleNotFound",
+    "SchemaUnusable",
     "TaskCancelled",
     "TaskFenced",
     "TaskNotFound",
+    "TransactionLeftOpen",
     "UnexpectedResult",
     "UnknownChoice",
     "UnknownDependency",

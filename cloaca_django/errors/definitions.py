@@ -88,11 +88,12 @@ class InvalidReference(InvalidDefinition):
 
 
 class InvalidBody(InvalidDefinition, TypeError):
-    """A function that cannot be called as the engine calls it."""
+    """A function that cannot be called as the engine calls it, or of which a call runs nothing."""
 
     def __init__(self, owner: str, problem: str) -> None:
         super().__init__(
-            f"{owner}: the function must take the context, as in `def body(context)`: {problem}"
+            f"{owner}: the function must take the context, as in `def body(context)`, and return"
+            f" when its work is done: {problem}"
         )
 
 

@@ -12,6 +12,8 @@ class RunNotFound(InvalidInput):
 
     def __init__(self, run_id: object) -> None:
         super().__init__(f"There is no run {run_id}; it may have been deleted by retention")
+        self.id = run_id
+        self.what = f"run {run_id}"
 
 
 class RunNotFinished(InvalidState):
@@ -51,6 +53,16 @@ class TaskFenced(CloacaError):
     def __init__(self, task: str) -> None:
         super().__init__(
             f"Task {task!r} belongs to another worker by now; its writes were rolled back"
+        )
+
+
+class TransactionLeftOpen(CloacaError):
+    """A task that ended inside a transaction it began; what it wrote there was rolled back."""
+
+    def __init__(self, task: str, alias: str) -> None:
+        super().__init__(
+            f"Task {task!r} ended inside a transaction on database {alias!r} that it did not end,"
+            " so its writes were rolled back; use `with transaction.atomic():`"
         )
 
 

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cloaca_django.errors.tree import CloacaError, InvalidInput, listed, nearest, shown
 
 
-class InvalidDatabaseURL(InvalidInput):
+class InvalidDatabaseURL(InvalidInput, RuntimeError):
     """A database URL we cannot use. ``url`` must come without its password."""
 
     def __init__(self, url: str, problem: str) -> None:
@@ -23,6 +23,10 @@ class InvalidSchemaName(InvalidInput):
         super().__init__(f"Invalid schema name {shown(name)}: {rule}")
 
 
+class InvalidSchemaNameType(InvalidSchemaName, TypeError):
+    """A schema name that is not text."""
+
+
 class InvalidCronExpression(InvalidInput):
     """A cron expression outside our dialect."""
 
@@ -33,10 +37,18 @@ class InvalidCronExpression(InvalidInput):
 
 
 class InvalidTimezone(InvalidInput):
-    """A time zone that the zone database does not have."""
+    """A time zone that the zone database does not have. ``is_offset``: it looks like ``+03:00``.
 
-    def __init__(self, name: object, known: Iterable[str] = ()) -> None:
-        hint = nearest(name, known) if isinstance(name, str) else ""
+    ``similar``: the one name that must be meant, or the ones to look for the nearest in.
+    """
+
+    def __init__(self, name: str, similar: Sequence[str] = (), *, is_offset: bool = False) -> None:
+        if is_offset:
+            hint = "; offsets are not supported, but Etc/GMT-3 is a zone: three hours AHEAD of UTC"
+        elif len(similar) == 1:
+            hint = f"; did you mean {shown(similar[0])}?"
+        else:
+            hint = nearest(name, similar)
         super().__init__(
             f"Invalid cron expression or timezone: Invalid timezone: {shown(name)} is not a zone "
             f"such as 'UTC' or 'Europe/Berlin'{hint}"
@@ -180,8 +192,17 @@ class VersionNotFound(InvalidInput):
 class ScheduleNotFound(InvalidInput):
     """A schedule id that no row has. ``doing`` is what was asked, such as ``get cron schedule``."""
 
-    def __init__(self, schedule_id: object, doing: str = "get cron schedule") -> None:
-        super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}")
+    def __init__(
+        self,
+        schedule_id: object,
+        doing: str = "get cron schedule",
+        *,
+        known: Iterable[str] = (),
+    ) -> None:
+        hint = nearest(str(schedule_id), known)
+        super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}{hint}")
+        self.id = schedule_id
+        self.what = f"schedule {schedule_id}"
 
 
 class ScheduleExists(InvalidInput):
@@ -191,6 +212,15 @@ class ScheduleExists(InvalidInput):
         super().__init__(
             f"A schedule named {shown(name)} exists (unique constraint on the name); "
             "update it, delete it or choose another name"
+        )
+
+
+class NothingToImport(InvalidInput):
+    """A database without the tables that schedules were to be imported from."""
+
+    def __init__(self, alias: str, table: str) -> None:
+        super().__init__(
+            f"Database {shown(alias)} has no table {table}; name another alias if it is elsewhere"
         )
 
 

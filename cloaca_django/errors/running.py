@@ -14,6 +14,38 @@ class DatabaseUnreachable(CloacaError, ValueError, RuntimeError):
         super().__init__(f"Failed to {doing}: cannot reach {shown(url)}: {problem}")
 
 
+class SchemaUnusable(DatabaseUnreachable):
+    """A schema that could not be made, migrated or entered. ``url`` is without its password."""
+
+    def __init__(self, url: str, schema: str, problem: str) -> None:
+        CloacaError.__init__(
+            self,
+            "Failed to create DefaultRunner with schema: "
+            f"Failed to set up schema {shown(schema)} of {shown(url)}: {problem}",
+        )
+
+
+class ProvisioningFailed(InvalidState):
+    """A tenant that could not be made or removed. ``doing`` is which: ``create tenant``."""
+
+    def __init__(self, doing: str, problem: str) -> None:
+        super().__init__(f"Failed to {doing}: {problem}")
+
+
+class InvalidTenant(ProvisioningFailed, ValueError):
+    """A tenant's name or password that is not allowed. Nothing was sent to the server."""
+
+
+class NoDatabase(InvalidState, ValueError):
+    """A runner asked for on a site's database where no settings name one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "DefaultRunner() works on a Django site's database, and no settings name one: give a"
+            " URL, DefaultRunner(url), or set DJANGO_SETTINGS_MODULE to settings with DATABASES"
+        )
+
+
 class WaitTimeout(CloacaError, TimeoutError, ValueError):
     """A wait that ended before the run did. The run goes on."""
 
@@ -45,11 +77,21 @@ class WouldDeadlock(InvalidState):
         super().__init__(f"{problem}; {remedy}")
 
 
-class NotInTenant(InvalidState):
-    """Work asked for in a schema that has none of our tables."""
+class OperationFailed(InvalidState):
+    """An operator's act that the database refused or broke off; a part of it may be done."""
 
-    def __init__(self, schema: str, remedy: str = "enter a tenant's schema first") -> None:
-        super().__init__(f"Schema {shown(schema)} has no workflow tables; {remedy}")
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The database did not carry this out, or not all of it: {problem}; another"
+            " transaction may hold what it needs, so try again when that has ended"
+        )
+
+
+class NotInTenant(InvalidState):
+    """A connection that is not in the schema its runner is bound to, or a schema without tables."""
+
+    def __init__(self, schema: str, problem: str) -> None:
+        super().__init__(f"This runner is bound to schema {shown(schema)}, but {problem}")
 
 
 class InvalidTransition(InvalidState):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import signal
 import textwrap
@@ -119,6 +120,15 @@ def require_tables(alias: str) -> None:
         databases.require_tables(alias)
     except NotMigrated as error:
         raise refused(error, NOT_MIGRATED) from error
+
+
+def user() -> str:
+    """Return who gives the command; empty if the system has no name for them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container's user id need not have a name.
+        return ""
 
 
 @contextmanager

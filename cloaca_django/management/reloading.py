@@ -20,14 +20,15 @@ TRIAL = "CLOACA_WORKER_TRIAL"
 class Reloader:
     """Watches the code of this process and calls ``changed`` once, when it can be replaced.
 
-    The process then ends as on a signal, and ``replace_process`` starts it anew under the same
-    process id. Code that does not load is reported, and the old code goes on.
+    The process then finishes what it runs, and ``replace_process`` starts it anew under the same
+    process id, unless it was signalled meanwhile. Code that does not load is reported, and the old
+    code goes on.
     """
 
     def __init__(self, changed: Callable[[], object], say: Callable[[str], object]) -> None:
         self._changed = changed
         self._say = say
-        self.has_fired = False
+        self._has_fired = False
 
     def start(self) -> None:
         """Start watching."""
@@ -36,7 +37,7 @@ class Reloader:
     def _watch(self) -> None:
         reloader = autoreload.get_reloader()
         autoreload.autoreload_started.send(sender=reloader)
-        while not self.has_fired:
+        while not self._has_fired:
             try:
                 # Each tick ends with a pause of the reloader's own.
                 for _ in reloader.tick():
@@ -57,7 +58,8 @@ class Reloader:
         if trial.returncode:
             self._say(f"The changed code does not load; the old code goes on:\n{trial.stderr}")
             return
-        self.has_fired = True
+        self._has_fired = True
+        self._say("The code has changed; this process starts anew")
         self._changed()
 
 

@@ -97,7 +97,13 @@ class CronSchedule(models.Model):
                 fields=["next_run_at"],
                 name="cloaca_schedule_due",
                 condition=Q(enabled=True, next_run_at__isnull=False, parked_at__isnull=True),
-            )
+            ),
+            # Serves a worker that learnt of a workflow: its parked schedules are planned again.
+            models.Index(
+                fields=["workflow_name"],
+                name="cloaca_schedule_parked",
+                condition=Q(parked_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -121,6 +127,9 @@ class CronExecution(models.Model):
     scheduled_time = models.DateTimeField()
     claimed_at = models.DateTimeField(help_text="When it was fired, by the database's clock.")
     reason = models.TextField(default="", blank=True, help_text="Why it started no run.")
+
+    # Set by FireQuerySet.with_result(); None without a run.
+    result: str | None
 
     objects = querysets.FireQuerySet.as_manager()
 

@@ -1,7 +1,8 @@
 """The example's two workflows.
 
 ``seattle_weather`` goes from files to a report: it fans out over the years, joins again, takes
-one of two branches, and one of its tasks fails the first time and is tried again.
+one of two branches, and one of its tasks fails the first time and is tried again. A schedule
+starts it every morning, by the clock of Seattle.
 ``uploaded_weather`` does the small thing for a file that a visitor uploads.
 """
 
@@ -25,6 +26,13 @@ YEARS = (2012, 2013, 2014, 2015)
 with cloaca.WorkflowBuilder("seattle_weather") as seattle:
     seattle.description("Four years of weather in Seattle, from files to a report")
     seattle.tag("topic", "weather")
+    # Workers write it to the database when they start. Whoever edits it there keeps the edit.
+    seattle.schedule(
+        "30 5 * * *",
+        timezone="America/Los_Angeles",
+        name="morning_report",
+        catchup_policy="latest",
+    )
 
     @cloaca.task(id="find_files", retry_attempts=3, retry_delay_ms=500, retry_jitter=False)
     def find_files(context: cloaca.Context, handle: cloaca.TaskHandle) -> None:

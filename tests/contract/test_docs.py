@@ -111,11 +111,20 @@ def parser(name: str) -> argparse.ArgumentParser:
     return load_command_class("cloaca_django", name).create_parser("manage.py", name)
 
 
+def actions_of(found: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield every argument of a parser and of the actions below it."""
+    for action in found._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from actions_of(below)
+
+
 def own_actions(name: str) -> list[argparse.Action]:
     """Return the arguments of a command that are not Django's."""
     actions = BaseCommand().create_parser("manage.py", name)._actions
     of_django = {action.dest: action.help for action in actions}
-    return [action for action in parser(name)._actions if of_django.get(action.dest) != action.help]
+    return [a for a in actions_of(parser(name)) if of_django.get(a.dest) != a.help]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -126,7 +135,7 @@ def test_every_option_of_a_command_is_in_the_reference(name: str) -> None:
     options = {text for action in own_actions(name) for text in action.option_strings}
     assert missing(sorted(options), section + common) == []
     shown = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", section))
-    known = {text for action in parser(name)._actions for text in action.option_strings}
+    known = {text for action in actions_of(parser(name)) for text in action.option_strings}
     assert sorted(shown - known) == []
     choices = {
         str(choice)

@@ -32,7 +32,8 @@ def test_only_conf_reads_the_settings():
 
 
 def test_only_cron_knows_croniter():
-    assert outside({"core/cron.py"}, "croniter") == []
+    assert outside({"core/cron/dialect.py"}, "croniter") == []
+    assert outside({"core/cron/sentence.py"}, "cron_descriptor") == []
 
 
 def test_only_tenancy_knows_django_tenants():

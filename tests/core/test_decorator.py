@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -316,3 +317,32 @@ def test_async_bodies_are_known_and_cannot_be_atomic() -> None:
         task()(body)
         with pytest.raises(InvalidOption, match="atomic must be False for an async function"):
             task(atomic=True)(coroutine)
+
+
+class Yields:
+    def __call__(self, context: Any) -> Any:
+        yield 1
+
+
+def yields(context: Any) -> Any:
+    yield 1
+
+
+def yields_with_handle(context: Any, handle: Any) -> Any:
+    yield 1
+
+
+async def yields_async(context: Any) -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    "body", [yields, yields_with_handle, yields_async, Yields(), partial(yields)]
+)
+def test_a_generator_is_no_body(body: Any) -> None:
+    with WorkflowBuilder("w"):
+        task(id="good")(lambda context: None)
+        with pytest.raises(InvalidBody, match="return when its work is done: it has a yield") as e:
+            task(id="bad")(body)
+    assert isinstance(e.value, TypeError)
+    assert [one.name for one in registry.find("w").tasks] == ["good"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from cloaca_django.core.states import RunStatus, TaskStatus
-from cloaca_django.models import PipelineExecution, TaskAttempt
+from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution
 from tests.crash.graphs import Node
 
 CLAIMED = 64
@@ -42,7 +42,10 @@ def _unknown_status(outcome):
     outcome.status = "Perhaps"
 
 
-@pytest.mark.parametrize("poison", [_too_many_attempts, _endless_delay, _unknown_status])
+POISONS = [_too_many_attempts, _endless_delay, _unknown_status]
+
+
+@pytest.mark.parametrize("poison", POISONS)
 def test_one_poisoned_outcome_of_64_fails_alone(world, poison):
     worker = _claim_and_end(world)
     victim = worker.turn.batch.outcomes[13]
@@ -54,6 +57,27 @@ def test_one_poisoned_outcome_of_64_fails_alone(world, poison):
     }  # fmt: skip
     assert runs.get(status=RunStatus.FAILED).id == victim.run_id
     assert "could not be stored" in TaskAttempt.objects.get(task_id=victim.task_id).error_message
+    assert worker.turn.running == {}
+    assert world.violations() == []
+
+
+@pytest.mark.parametrize("poison", POISONS)
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_poisoned_outcome_does_not_fail_its_siblings_in_the_same_run(world, poison, position):
+    world.define("three", {name: Node() for name in "abc"})
+    worker = world.worker()
+    run_id = world.submit("three")
+    worker.settle_down()
+    assert worker.run_all() == 3
+    worker.turn._collect()
+    victim = worker.turn.batch.outcomes[position]
+    poison(victim)
+    worker.settle_down()
+    statuses = {task.id: task.status for task in TaskExecution.objects.filter(run_id=run_id)}
+    assert statuses.pop(victim.task_id) == TaskStatus.FAILED
+    assert list(statuses.values()) == [TaskStatus.COMPLETED] * 2
+    assert [attempt.task_id for attempt in TaskAttempt.objects.all()] == [victim.task_id]
+    assert PipelineExecution.objects.get().status == RunStatus.FAILED
     assert worker.turn.running == {}
     assert world.violations() == []
 

@@ -74,7 +74,7 @@ class LogicalWorker:
             claims_only_own=claims_only_own,
         )
         self.worker = Worker(options)
-        self.worker.slots = self.turn.slots = self.slots
+        self.worker.host.holders.slots = self.turn.slots = self.slots
         self.turn.start_job = self.slots.submit
         self.turn.connect = lambda: world.session(self.plan)
         self.turn.publish = self.published.append
@@ -124,7 +124,7 @@ class LogicalWorker:
     def run(self, job: Job) -> None:
         """Run a claimed task's body to its end."""
         self.slots.jobs.remove(job)
-        self.worker._run(job)
+        self.worker.host.run(job)
 
     def run_all(self) -> int:
         """Run the bodies that wait; returns how many."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-
 import pytest
 
 from cloaca_django import clock
 from cloaca_django.core.states import TaskStatus
 from cloaca_django.engine import operations, results
-from cloaca_django.engine.messages import Watch
-from cloaca_django.errors import RunNotFound, WaitTimeout
+from cloaca_django.errors import RunnerClosed, RunNotFound, WaitTimeout
 from cloaca_django.ids import new_run_id
 from cloaca_django.models import PipelineExecution
 from tests import workflows
@@ -44,7 +41,7 @@ def test_the_driver_of_a_run_and_a_later_reader_get_the_same_result(world):
     assert [(task.name, task.status, task.attempts, task.error) for task in read.task_results] == [
         ("a", TaskStatus.COMPLETED, 1, None),
         ("b", TaskStatus.FAILED, 2, "ValueError: boom"),
-        ("c", TaskStatus.SKIPPED, 1, None),
+        ("c", TaskStatus.SKIPPED, 0, None),
     ]
 
 
@@ -67,6 +64,19 @@ def test_the_result_of_a_cancelled_run_holds_what_completed(world):
     result = results.read_result(world.at_now(), run_id)
     assert (result.status, result.error_message) == ("Cancelled", "Cancelled: no")
     assert result.final_context.to_dict() == {"i": 0, "a": 1}
+
+
+def test_a_task_that_was_cancelled_before_it_began_has_no_attempts(world):
+    workflows.chain("w", workflows.nothing, workflows.nothing)
+    run_id = world.enqueue("w")
+    world.step()
+    assert len(world.take()) == 1
+    operations.cancel(world.at_now(), run_id)
+    read = results.read_result(world.at_now(), run_id)
+    assert [(task.name, task.status, task.attempts) for task in read.task_results] == [
+        ("a", TaskStatus.CANCELLED, 1),
+        ("b", TaskStatus.CANCELLED, 0),
+    ]
 
 
 def test_who_waits_is_told_when_another_worker_ends_the_run(make_world):
@@ -93,14 +103,23 @@ def test_who_waits_for_a_run_that_is_deleted_is_told(make_world):
         done.result(0)
 
 
-def test_several_may_watch_one_run(world):
+def test_several_may_wait_for_one_run(world):
     workflows.single("w", workflows.writes("x", 1))
-    first = world.ask("w")
-    world.tick()
-    second = Future()
-    world.turn.post(Watch(PipelineExecution.objects.get().pk, second))
+    first, second = (world.ask("w", idempotency_key="k") for _ in range(2))
     world.drain()
     assert first.result(0).execution_id == second.result(0).execution_id
+
+
+def test_when_the_loop_has_ended_everybody_hears_of_it(world):
+    workflows.single("w")
+    written = world.ask("w")
+    world.tick()
+    unread = world.ask("w")
+    world.turn.dismiss()
+    late = world.ask("w")
+    for done in (written, unread, late):
+        with pytest.raises(RunnerClosed):
+            done.result(0)
 
 
 def test_who_gave_up_waiting_disturbs_nobody(world):
@@ -132,5 +151,22 @@ def test_a_wait_looks_less_and_less_often(world, monkeypatch):
     with pytest.raises(WaitTimeout):
         results.wait_for(world.at_now(), run_id, timeout=10.0, poll_seconds=0.5)
     assert pauses[0] <= 0.01
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == 0.5
+    assert pauses[:-1] == sorted(pauses[:-1])
+    assert pauses[-2] == 0.5
+
+
+def test_a_run_that_ends_just_before_the_timeout_is_seen(world, monkeypatch):
+    workflows.single("w", workflows.writes("x", 1))
+    run_id = world.enqueue("w")
+    passed = []
+
+    def sleep(seconds):
+        passed.append(seconds)
+        world.pass_by(seconds)
+        if sum(passed) > 2.95:
+            world.drain()
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    found = results.wait_for(world.at_now(), run_id, timeout=3.0, poll_seconds=1.0)
+    assert found.final_context.to_dict() == {"x": 1}
+    assert sum(passed) == pytest.approx(3.0)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from cloaca_django import clock
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.engine import operations
 from cloaca_django.engine.retention import Keeper, Pruner
-from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution, TaskLog
+from cloaca_django.models import (
+    CronExecution,
+    CronSchedule,
+    PipelineExecution,
+    TaskAttempt,
+    TaskExecution,
+    TaskLog,
+)
 from tests import workflows
+from tests.engine.schedules import make_schedule
+from tests.engine.world import START
 
 DAY = 86_400.0
 
@@ -124,3 +135,76 @@ def test_a_worker_begins_a_walk_once_an_hour(aged, settings):
     aged.pass_by(100.0)
     PipelineExecution.objects.update(finished_at=aged.time.now.replace(year=2020))
     assert keeper.tend(aged.at_now()) == 0
+
+
+def fire(schedule, at, *, run=None, reason="passed over"):
+    """Insert a fire of a moment, without a run if none is given."""
+    return CronExecution.objects.create(
+        schedule=schedule, scheduled_time=at, claimed_at=at, run_id=run, reason=reason
+    )
+
+
+class TestFires:
+    """What schedules fired goes with its run; what they passed over goes by itself."""
+
+    def test_a_fire_goes_with_its_run(self, aged):
+        schedule = make_schedule(next_run_at=None)
+        fire(schedule, START, run=ended(aged), reason="")
+        aged.pass_by(89 * DAY)
+        prune(aged)
+        assert CronExecution.objects.exists()
+        aged.pass_by(2 * DAY)
+        prune(aged)
+        assert not CronExecution.objects.exists()
+        assert CronSchedule.objects.exists()
+
+    def test_a_time_that_was_passed_over_goes_when_it_is_old_enough(self, aged):
+        schedule = make_schedule(next_run_at=None)
+        old = fire(schedule, START)
+        young = fire(schedule, START + timedelta(days=5))
+        aged.pass_by(91 * DAY)
+        assert Pruner(days=90).count_fires(aged.at_now()) == 1
+        prune(aged)
+        assert CronExecution.objects.get() == young
+        assert old.pk != young.pk
+
+    def test_the_fire_of_an_open_run_stays(self, aged):
+        workflows.single("w")
+        schedule = make_schedule(next_run_at=None)
+        fire(schedule, START, run=aged.enqueue("w", queue="elsewhere"), reason="")
+        aged.pass_by(500 * DAY)
+        prune(aged)
+        assert CronExecution.objects.count() == 1
+
+    def test_a_fire_whose_run_was_deleted_by_hand_goes_too(self, aged):
+        schedule = make_schedule(next_run_at=None)
+        fire(schedule, START, reason="")
+        aged.pass_by(91 * DAY)
+        prune(aged)
+        assert not CronExecution.objects.exists()
+
+    def test_they_go_in_batches_after_the_runs(self, aged):
+        schedule = make_schedule(next_run_at=None)
+        for n in range(9):
+            fire(schedule, START - timedelta(minutes=n))
+        ended(aged)
+        aged.pass_by(91 * DAY)
+        pruner = Pruner(days=90, batch_size=4)
+        steps = [pruner.step(aged.at_now()) for _ in range(5)]
+        assert [step and (step.runs, step.fires) for step in steps] == [
+            (1, 0), (0, 4), (0, 4), (0, 1), None,
+        ]  # fmt: skip
+
+    def test_a_walk_over_some_statuses_leaves_them(self, aged):
+        fire(make_schedule(next_run_at=None), START)
+        aged.pass_by(91 * DAY)
+        prune(aged, statuses=[RunStatus.COMPLETED])
+        assert Pruner(days=90, statuses=[RunStatus.COMPLETED]).count_fires(aged.at_now()) == 0
+        assert CronExecution.objects.exists()
+
+    def test_a_worker_keeps_what_the_setting_says(self, aged, settings):
+        settings.CLOACA = {"RETENTION_DAYS": 90}
+        fire(make_schedule(next_run_at=None), START)
+        aged.pass_by(91 * DAY)
+        assert Keeper().tend(aged.at_now()) == 0
+        assert not CronExecution.objects.exists()

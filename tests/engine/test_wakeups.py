@@ -61,7 +61,7 @@ def write_something():
         session.transport.execute(
             "INSERT INTO cloaca_workflow (name, paused_by, pause_reason) VALUES ('x', '', '')", {}
         )
-        session.announce("")
+        session.announce()
     session.close()
 
 

@@ -132,7 +132,7 @@ class World:
         session = self.at_now()
         with session.transaction():
             written = submission.submit(session, [asked])
-            session.announce("")
+            session.announce()
         return written.existing.get(asked.id, asked.id)
 
     def prepared(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cloaca_django.models import (
+    CronExecution,
+    CronSchedule,
     PipelineExecution,
     TaskExecution,
     Worker,
@@ -15,7 +17,15 @@ from cloaca_django.models import (
     WorkflowDefinition,
 )
 
-TABLES = (PipelineExecution, TaskExecution, Worker, WorkflowControl, WorkflowDefinition)
+TABLES = (
+    CronExecution,
+    CronSchedule,
+    PipelineExecution,
+    TaskExecution,
+    Worker,
+    WorkflowControl,
+    WorkflowDefinition,
+)
 LONGEST = 400
 
 # What was called, the call, the exact class of its error, and words of its text.

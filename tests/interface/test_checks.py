@@ -13,10 +13,12 @@ from django.conf import settings as site
 from django.core import checks as django_checks
 from django.db import connections
 
-from cloaca_django import checks
+from cloaca_django import WorkflowBuilder, checks, task
 from cloaca_django.clock import utc_now
+from cloaca_django.core import registry
 from cloaca_django.dialect import facts
 from cloaca_django.models import Worker
+from tests.workflows import nothing
 
 SERVER = {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "HOST": "db", "USER": "u"}
 FILE = {"ENGINE": "django.db.backends.sqlite3"}
@@ -239,6 +241,16 @@ def test_eager_in_production_is_a_warning_of_deployment(settings):
 def test_a_server_that_ends_slow_transactions_is_a_warning(use, given, warned):
     use(SERVER | {"OPTIONS": {"options": given}})
     assert ("W031" in found()) is warned
+
+
+def test_a_schedule_name_that_two_workflows_declare_is_an_error():
+    with registry.isolated():
+        for name in ("one", "two"):
+            with WorkflowBuilder(name) as builder:
+                builder.schedule("0 2 * * *", name="nightly")
+                task()(nothing)
+        message = found()["E021"]
+    assert "'nightly' is declared by the workflows one, two" in message.msg
 
 
 def test_strict_turns_warnings_into_errors(use):

@@ -160,7 +160,7 @@ def test_bad_arguments_are_refused_and_nothing_goes(site, arguments):
     assert len(left()) == 1
 
 
-def test_children_and_fires_outlive_the_runs_they_refer_to(site):
+def test_children_outlive_a_deleted_run_and_fires_go_with_it(site):
     parent = ended(site, days=9)
     again = site.replay(parent)
     at = PipelineExecution.objects.get(pk=parent).created_at
@@ -171,7 +171,8 @@ def test_children_and_fires_outlive_the_runs_they_refer_to(site):
     run("cloaca_prune", "--older-than", "1")
     assert left() == {again.id}
     assert PipelineExecution.objects.get().parent_id is None
-    assert CronExecution.objects.get().run_id is None
+    assert not CronExecution.objects.exists()
+    assert CronSchedule.objects.exists()
 
 
 def test_a_child_run_is_found_by_its_age_as_well(site):
@@ -287,3 +288,26 @@ def test_a_running_worker_prunes(site, make_runner, settings):
             break
         deadline.wait(0.05)
     assert left() == set()
+
+
+def test_times_that_schedules_passed_over_go_too_and_are_told(site):
+    schedule = CronSchedule.objects.get(pk=site.register_cron_workflow("two", "@daily"))
+    moment = schedule.created_at - timedelta(days=100)
+    for at in range(3):
+        CronExecution.objects.create(
+            schedule=schedule,
+            scheduled_time=moment - timedelta(days=at),
+            claimed_at=moment,
+            reason="passed over",
+        )
+    ended(site, days=100)
+    assert run("cloaca_prune", "--dry-run").out == (
+        "Would delete 1 Completed, 3 fires without a run\n"
+    )
+    assert CronExecution.objects.count() == 3
+    assert run("cloaca_prune", "--status", "failed").out == "Deleted 0 runs with 0 tasks\n"
+    assert run("cloaca_prune", "--batch-size", "2").out == (
+        "Deleted 1 run with 2 tasks, 3 fires without a run\n"
+    )
+    assert not CronExecution.objects.exists()
+    assert run("cloaca_prune").out == "Deleted 0 runs with 0 tasks\n"

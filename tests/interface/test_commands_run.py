@@ -192,6 +192,11 @@ def test_a_failed_run_ends_with_1_and_names_the_first_failure():
     assert "  b: Skipped (Dependency 'a' failed)" in ran.out
 
 
+def test_json_counts_no_attempt_of_a_task_that_never_began():
+    ran = run("cloaca_run", "bad", "--wait", "--format", "json")
+    assert {task["name"]: task["attempts"] for task in ran.data["tasks"]} == {"a": 1, "b": 0}
+
+
 def test_a_cancelled_run_ends_with_1(gate):
     workflows.single("held", lambda context: gate.pass_through())
 

@@ -10,7 +10,8 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from cloaca_django import Context, DefaultRunner, databases
 from cloaca_django.core.states import WorkerKind, WorkerState
-from cloaca_django.models import PipelineExecution, TaskExecution
+from cloaca_django.dialect import site_session
+from cloaca_django.models import CronSchedule, PipelineExecution, TaskExecution
 from tests import workflows
 from tests.interface.commands import a_worker, run
 
@@ -158,6 +159,83 @@ def test_status_asks_as_often_for_many_lanes_as_for_one(site, django_assert_num_
     assert len(many) == len(few)
 
 
+@pytest.fixture
+def nightly(site):
+    """A schedule of ``one``."""
+    id = site.register_cron_workflow("one", "30 2 * * *", "Europe/Berlin", name="nightly")
+    return CronSchedule.objects.filter(pk=id)
+
+
+def due(schedules, seconds: float) -> None:
+    """Let schedules be due since some seconds, or in some when it is negative."""
+    at = site_session("default").clock() - timedelta(seconds=seconds)
+    schedules.update(next_run_at=at)
+
+
+def park(schedules, error: str) -> None:
+    schedules.update(parked_at=site_session("default").clock(), error_message=error)
+
+
+def cron_lines() -> list[str]:
+    return run("cloaca_status").out.splitlines()[3:]
+
+
+def test_status_says_how_many_schedules_there_are_and_which_runs_next(site, nightly):
+    site.register_cron_workflow("one", "0 0 29 2 *", enabled=False)
+    due(nightly, -7200.5)
+    assert cron_lines() == ["Cron     1 schedule enabled, 1 disabled; next 'nightly' in 2.0 h"]
+
+
+def test_status_says_when_no_schedule_will_run(nightly):
+    nightly.update(next_run_at=None)
+    assert cron_lines() == ["Cron     1 schedule enabled, 0 disabled; none is to run"]
+
+
+def test_status_names_a_schedule_that_no_worker_fires(nightly):
+    due(nightly, 30)
+    assert cron_lines() == ["Cron     1 schedule enabled, 0 disabled; next 'nightly' now"]
+    due(nightly, 600)
+    assert cron_lines()[1:] == ["Late     'nightly' since 10 min: no worker fires it"]
+
+
+def test_status_names_parked_schedules_with_their_error(site, nightly):
+    park(nightly, "the zone is gone")
+    assert cron_lines()[1:] == ["Parked   'nightly': the zone is gone"]
+    for at in range(25):
+        site.register_cron_workflow("one", "0 2 * * *", name=f"more{at}")
+    park(CronSchedule.objects.all(), "x")
+    assert cron_lines()[-1] == "         and 6 more"
+
+
+def test_status_as_json_has_the_schedules(nightly):
+    due(nightly, 600)
+    data = run("cloaca_status", "--format", "json").data["schedules"]
+    assert (data["enabled"], data["disabled"], data["parked"]) == (1, 0, 0)
+    assert data["next_name"] == "nightly"
+    assert 599 < data["late_seconds"] < 660
+
+
+def test_health_fails_when_a_schedule_is_late(nightly):
+    due(nightly, 60)
+    assert run("cloaca_health", "--probe", "schedules").code == 0
+    ran = run("cloaca_health", "--probe", "schedules", "--max-late", "30")
+    assert ran.code == 1
+    assert "FAILED  schedules: 'nightly' should have run 60 s ago" in ran.out
+
+
+def test_health_fails_when_a_schedule_is_parked(nightly):
+    park(nightly, "the zone is gone")
+    ran = run("cloaca_health", "--probe", "schedules")
+    assert ran.code == 1
+    assert "1 schedule parked, first 'nightly': the zone is gone" in ran.out
+
+
+def test_health_does_not_miss_schedules_that_somebody_disabled(nightly):
+    due(nightly, 6000)
+    nightly.update(enabled=False)
+    assert run("cloaca_health", "--probe", "schedules").code == 0
+
+
 def test_health_is_good_when_a_worker_is_alive_and_nothing_waits(transactional_db):
     a_worker()
     ran = run("cloaca_health")
@@ -167,6 +245,7 @@ def test_health_is_good_when_a_worker_is_alive_and_nothing_waits(transactional_d
         ["ok", "migrations:"],
         ["ok", "worker:"],
         ["ok", "backlog:"],
+        ["ok", "schedules:"],
     ]
 
 
@@ -214,6 +293,7 @@ def test_health_as_json_names_each_probe(transactional_db):
     assert ran.data["healthy"] is False
     assert {p["probe"]: p["is_healthy"] for p in ran.data["probes"]} == {
         "database": True, "migrations": True, "worker": False, "backlog": True,
+        "schedules": True,
     }  # fmt: skip
 
 
@@ -249,8 +329,9 @@ def test_bad_settings_are_a_usage_error(transactional_db, settings):
 
 
 @pytest.mark.parametrize("age", ["0", "-1", "nan"])
-def test_health_refuses_an_age_that_is_none(transactional_db, age):
-    assert run("cloaca_health", f"--max-ready-age={age}").code == 2
+@pytest.mark.parametrize("option", ["--max-ready-age", "--max-late"])
+def test_health_refuses_an_age_that_is_none(transactional_db, option, age):
+    assert run("cloaca_health", f"{option}={age}").code == 2
 
 
 def test_status_of_unapplied_migrations_ends_with_3_and_names_them(transactional_db, unapplied):

@@ -43,6 +43,7 @@ def test_health_names_a_database_that_cannot_be_reached(lost_database):
         ["cloaca_run", "one"],
         ["cloaca_prune"],
         ["cloaca_graph", "one", "--version", "a"],
+        ["cloaca_schedules", "list"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -62,6 +63,7 @@ def test_a_database_that_cannot_be_reached_means_try_again(lost_database, argume
         ["cloaca_prune", "--batch-size", "0"],
         ["cloaca_health", "--max-ready-age", "0"],
         ["cloaca_graph"],
+        ["cloaca_schedules", "preview", "* * *"],
     ],
     ids=lambda arguments: arguments[0],
 )
@@ -73,3 +75,8 @@ def test_a_usage_error_is_found_before_anything_connects(lost_database, argument
 def test_a_graph_of_the_code_needs_no_database(lost_database):
     workflows.single("one")
     assert run("cloaca_graph", "one", "--database", lost_database).code == 0
+
+
+def test_a_preview_of_an_expression_needs_no_database(lost_database):
+    ran = run("cloaca_schedules", "preview", "0 2 * * *", "--database", lost_database)
+    assert ran.code == 0

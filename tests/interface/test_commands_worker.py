@@ -15,7 +15,8 @@ from cloaca_django.engine import process
 from cloaca_django.models import PipelineExecution, TaskExecution, Worker
 from tests import workflows
 from tests.interface.commands import run
-from tests.worksite.process import status_of, until
+from tests.interface.conftest import never
+from tests.worksite.process import status_of, task_of, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -343,6 +344,36 @@ def test_a_change_of_the_code_starts_the_worker_anew(reloading, processes):
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
     assert worker.family() == set()
+
+
+@pytest.fixture(params=["1", "2"])
+def drained(request, reloading, worksite):
+    """A worker, of one process and of two, that finishes a task before it starts anew."""
+    worker = reloading.start("--reload", "--processes", request.param, "--shutdown-timeout", "600")
+    run_id = worksite.enqueue("gated")
+    worksite.await_told("began")
+    reloading.write_until("2", lambda: worker.says("Finishing"))
+    return worker, run_id
+
+
+def test_the_first_signal_after_a_change_of_the_code_is_the_first(worksite, drained):
+    worker, run_id = drained
+    worker.signal(signal.SIGTERM)
+    never(lambda: task_of(run_id).status != "Running", 1.0)
+    worksite.open()
+    assert worker.wait() == 0
+    assert (status_of(run_id), worker.family()) == ("Completed", set())
+    assert worker.output.count("serves") == 1
+
+
+def test_the_second_hands_back_and_nothing_starts_anew(drained):
+    worker, run_id = drained
+    worker.signal(signal.SIGTERM)
+    never(lambda: task_of(run_id).status != "Running", 0.5)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert (task_of(run_id).status, worker.family()) == ("Ready", set())
+    assert worker.output.count("serves") == 1
 
 
 def test_code_that_does_not_load_is_said_and_the_old_goes_on(reloading):

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import TestCase
@@ -177,6 +178,69 @@ def test_async_tasks_run(runner):
     assert runner.execute("w", Context()).final_context.to_dict() == {"x": 1}
 
 
+def test_an_async_deferral_moves_the_virtual_clock_too(runner):
+    looks = []
+
+    async def body(context, handle):
+        await handle.defer_until(lambda: looks.append(1) or len(looks) > 9, 60_000)
+
+    workflows.single("w", body)
+    started = time.monotonic()
+    assert runner.execute("w", Context()).status == "Completed"
+    assert time.monotonic() - started < 5
+
+
+def _twice_async(name):
+    async def body(context):
+        await User.objects.acreate(username=name)
+        await User.objects.acreate(username=name)
+
+    return body
+
+
+def _leaves_open(context):
+    transaction.atomic().__enter__()
+    User.objects.create(username="ann")
+
+
+async def _leaves_open_async(context):
+    await sync_to_async(_leaves_open)(context)
+
+
+def _raises_inside(context):
+    _leaves_open(context)
+    raise ValueError("boom")
+
+
+def _leaves_open_in_the_block(context, handle):
+    with handle.completing():
+        _leaves_open(context)
+
+
+BROKEN = {
+    "an async body with a database error": (_twice_async("ann"), "IntegrityError"),
+    "an open transaction": (_leaves_open, "ended inside a transaction"),
+    "an open transaction of an async body": (_leaves_open_async, "ended inside a transaction"),
+    "an open transaction in a completing block": (
+        _leaves_open_in_the_block, "ended inside a transaction",
+    ),
+    "an error inside an open transaction": (_raises_inside, "boom"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(BROKEN))
+def test_the_callers_transaction_survives(runner, kind):
+    body, message = BROKEN[kind]
+    workflows.single("w", body, retry_attempts=1)
+    User.objects.create(username="mine")
+    depth = len(connection.atomic_blocks)
+    assert message in runner.execute("w", Context()).error_message
+    assert len(connection.atomic_blocks) == depth
+    assert [user.username for user in User.objects.all()] == ["mine"]
+    workflows.single("next", workflows.writes("x", 1))
+    assert runner.execute("next", Context()).status == "Completed"
+
+
 def test_a_task_may_execute_and_enqueue(runner, django_capture_on_commit_callbacks):
     def outer(context):
         context["child"] = runner.execute("inner", Context()).final_context.to_dict()
@@ -239,6 +303,18 @@ def test_operations_work_inside_the_tests_transaction(runner):
     waiting = runner.enqueue("w")
     waiting.cancel(reason="no")
     assert waiting.result().error_message == "Cancelled: no"
+
+
+def test_a_schedule_is_run_by_a_trigger_or_a_backfill_that_is_waited_for(runner):
+    workflows.single("w", lambda context: {"at": context["scheduled_time"]})
+    id = runner.register_cron_workflow("w", "0 2 * * *")
+    assert runner.trigger_cron_schedule(id).wait().status == "Completed"
+    start, end = "2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z"
+    results = [handle.wait() for handle in runner.backfill(id, start, end)]
+    assert [result.final_context["at"] for result in results] == [
+        "2026-01-01T02:00:00+00:00",
+        "2026-01-02T02:00:00+00:00",
+    ]
 
 
 def test_a_hundred_tasks_run_in_one_test(runner):

@@ -23,6 +23,7 @@ from example_project.weather.models import (
 )
 from example_project.weather.rows import COLUMNS, read_rows
 from example_project.weather.workflows import DATA, YEARS
+from tests.interface.commands import run
 
 HEADER = ",".join(COLUMNS)
 GOOD = "2012/01/01,0.0,12.8,5.0,4.7,drizzle"
@@ -121,6 +122,28 @@ def test_the_workflow_goes_from_files_to_a_mail(settings, client):
     }  # fmt: skip
     page = client.get("/")
     assert report.title in page.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_ends_with_a_report_and_with_commands_that_work():
+    out = run("demo").out
+    assert "8 rows set aside with their reasons" in out
+    commands = re.findall(r"manage\.py (cloaca_\w+)([^\n]*)", out.partition("Look next:")[2])
+    assert [name for name, _ in commands] == [
+        "cloaca_worker", "cloaca_status", "cloaca_graph", "cloaca_schedules", "cloaca_schedules",
+    ]  # fmt: skip
+    for name, rest in commands[1:]:
+        ran = run(name, *rest.partition("  ")[0].split())
+        assert (ran.code, bool(ran.out)) == (0, True), name
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_report_is_due_every_morning_in_seattle():
+    assert run("cloaca_schedules", "sync").out == "morning_report (seattle_weather): created\n"
+    out = run("cloaca_schedules", "preview", "morning_report", "--count", "3").out
+    first, *times = [line for line in out.splitlines() if not line.startswith("Note: ")]
+    assert first == "At 05:30  (30 5 * * *, America/Los_Angeles)"
+    assert all(re.match(r"  \S+ 05:30 P[SD]T = ", time) for time in times)
 
 
 @pytest.mark.django_db(transaction=True)

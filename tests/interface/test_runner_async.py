@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -14,7 +15,7 @@ from cloaca_django import Context
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.models import PipelineExecution
 from tests import workflows
-from tests.interface.conftest import until
+from tests.interface.conftest import PATIENCE, until
 
 
 def test_an_async_body_runs_and_its_changes_are_kept(runner):
@@ -148,6 +149,31 @@ def test_aexecute_checks_its_input_as_execute_does(runner):
             await runner.aexecute("w", Context())
 
     async_to_sync(program)()
+
+
+@pytest.mark.parametrize("using", [None, "default"])
+def test_who_awaits_a_run_that_shutdown_hands_back_hears_of_it(make_runner, gate, using):
+    runner = make_runner(using=using)
+    workflows.single("w", lambda context: gate.pass_through())
+
+    async def program():
+        waiting = asyncio.create_task(runner.aexecute("w", Context()))
+        await asyncio.to_thread(gate.await_arrival)
+        await asyncio.to_thread(runner.shutdown, grace=0)
+        with pytest.raises(RunnerClosed):
+            await asyncio.wait_for(waiting, PATIENCE)
+
+    asyncio.run(program())
+
+
+def test_who_waits_in_a_thread_hears_of_it_at_once_too(runner, gate):
+    workflows.single("w", lambda context: gate.pass_through())
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(runner.execute, "w", Context())
+        gate.await_arrival()
+        runner.shutdown(grace=0)
+        with pytest.raises(RunnerClosed):
+            waiting.result(PATIENCE)
 
 
 def test_execute_inside_a_running_loop_names_aexecute(runner):

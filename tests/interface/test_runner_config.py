@@ -11,14 +11,21 @@ import pytest
 from django.db import connection, connections
 
 from cloaca_django import Context, DefaultRunner, DefaultRunnerConfig, clock
+from cloaca_django.calls import tuning
 from cloaca_django.core import registry
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.dialect import open_session
 from cloaca_django.dialect.rows import WorkerRow
 from cloaca_django.engine import claiming, recovery, submission
-from cloaca_django.models import PipelineExecution, TaskExecution
+from cloaca_django.models import (
+    CronExecution,
+    CronSchedule,
+    PipelineExecution,
+    TaskExecution,
+)
 from tests import workflows
 from tests.interface.conftest import never, until
+from tests.interface.schedules import just_missed, overdue
 
 
 @pytest.mark.parametrize("limit", [1, 3])
@@ -190,6 +197,99 @@ class Statements:
     def __call__(self, execute, sql, params, many, context):
         self.count += 1
         return execute(sql, params, many, context)
+
+
+def fires_of(id):
+    rows = CronExecution.objects.filter(schedule=id, run__isnull=False)
+    return rows.order_by("scheduled_time").values_list("scheduled_time", flat=True)
+
+
+def test_enable_cron_scheduling_decides_whether_it_fires(make_runner):
+    workflows.single("w")
+    expression, moment = just_missed()
+    id = make_runner(using="default").register_cron_workflow("w", expression)
+    overdue(id)
+    make_runner(enable_cron_scheduling=False)
+    never(CronExecution.objects.exists, 0.5)
+    make_runner(enable_cron_scheduling=True)
+    until(CronExecution.objects.exists)
+    assert list(fires_of(id)) == [moment]
+
+
+def test_a_sites_runner_fires_nothing(make_runner):
+    workflows.single("w")
+    site = make_runner(using="default", scheduler_poll_interval_ms=20)
+    expression, _ = just_missed()
+    overdue(site.register_cron_workflow("w", expression))
+    assert site.execute("w", Context()).status == "Completed"
+    never(CronExecution.objects.exists, 0.3)
+
+
+@pytest.mark.parametrize("source", ["configuration", "settings"])
+def test_cron_max_catchup_executions_bounds_what_is_made_up_for(make_runner, settings, source):
+    workflows.single("w")
+    fields = {"cron_max_catchup_executions": 7} if source == "configuration" else {}
+    settings.CLOACA = {"CRON_MAX_CATCHUP_EXECUTIONS": 7 if source == "settings" else 3}
+    id = make_runner(using="default").register_cron_workflow("w", "*/10 * * * *")
+    overdue(id, by=timedelta(days=10))
+    make_runner(**fields)
+    until(CronExecution.objects.exists)
+    assert len(fires_of(id)) in {7, 8}  # at a full ten minutes one more
+    assert CronSchedule.objects.get(pk=id).skipped_count >= 1430
+
+
+def test_pipeline_timeout_seconds_is_a_deadline_of_scheduled_runs_too(make_runner):
+    workflows.single("w")
+    expression, _ = just_missed()
+    runner = make_runner(using="default")
+    overdue(runner.register_cron_workflow("w", expression))
+    make_runner(pipeline_timeout_seconds=4_000)
+    until(PipelineExecution.objects.exists)
+    run = PipelineExecution.objects.get()
+    assert (run.deadline_at - run.created_at).total_seconds() == pytest.approx(4_000, abs=1)
+
+
+@pytest.mark.parametrize("source", ["configuration", "settings"])
+def test_cron_poll_interval_seconds_is_how_often_unannounced_changes_are_looked_for(
+    make_runner, settings, source
+):
+    workflows.single("w")
+    site = make_runner(using="default")
+    expression, moment = just_missed()
+    id = site.register_cron_workflow("w", expression)
+    polls = {"quick": 1, "slow": 3_000}
+    for name, seconds in polls.items():
+        fields = {"cron_poll_interval_seconds": seconds} if source == "configuration" else {}
+        settings.CLOACA = {
+            "NOTIFY": False,
+            "CRON_POLL_INTERVAL_SECONDS": seconds if source == "settings" else 60,
+        }
+        firing = make_runner(**fields)._lease.worker.turn.schedules
+        assert firing.options.poll_seconds == seconds, name
+    overdue(id)
+    until(lambda: fires_of(id).exists(), 5.0)
+    assert list(fires_of(id)) == [moment]
+
+
+# A fire and its run are one transaction, so there is nothing to recover.
+WITHOUT_EFFECT = {
+    "cron_enable_recovery": [True, False],
+    "cron_recovery_interval_seconds": [1, 86_400],
+    "cron_lost_threshold_minutes": [1, 1_000],
+    "cron_max_recovery_age_seconds": [1, 86_400],
+    "cron_max_recovery_attempts": [1, 50],
+}
+
+
+@pytest.mark.parametrize("field", sorted(WITHOUT_EFFECT))
+def test_the_fields_of_the_recovery_of_fires_have_no_effect(make_runner, field):
+    options = []
+    for value in WITHOUT_EFFECT[field]:
+        runner = make_runner(**{field: value})
+        assert getattr(runner._config, field) == value
+        told = tuning.worker_options(runner._config, alias=runner.alias, is_site=False)
+        options.append((told, runner._has_cron()))
+    assert options[0] == options[1]
 
 
 CRON = {

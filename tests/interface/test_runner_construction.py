@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import threading
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
+from django.utils.connection import ConnectionDoesNotExist
 
 from cloaca_django import Context, DefaultRunner
 from cloaca_django.dialect import facts
+from cloaca_django.engine import declarations
 from cloaca_django.errors import (
     DatabaseUnreachable,
     InvalidDatabaseURL,
@@ -77,6 +80,59 @@ def test_a_database_in_memory_is_gone_after_shutdown(own_databases):
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
     runner.shutdown()
     assert not os.path.exists(folder)
+
+
+def test_runners_leave_no_alias_behind(make_database, together):
+    workflows.single("w")
+    before = set(connections)
+
+    def program(url):
+        with DefaultRunner(url) as runner:
+            runner.execute("w", Context())
+            return runner.alias
+
+    for url in (":memory:", make_database("own")):
+        for _ in range(2):
+            alias = program(url)
+            assert set(connections) == before
+            # Neither in the settings nor among this thread's connections.
+            with pytest.raises(ConnectionDoesNotExist):
+                connections[alias]
+    url = make_database("shared")
+    together(*[lambda: program(url)] * 4)
+    together(*[lambda: program(":memory:")] * 4)
+    assert set(connections) == before
+
+
+def test_a_thread_closes_its_connection_to_a_database_that_is_gone(own_databases):
+    runner = DefaultRunner(":memory:")
+    opened, gone, ended = threading.Event(), threading.Event(), []
+
+    def visitor():
+        PipelineExecution.objects.using(runner.alias).count()
+        ended.append(connections[runner.alias].connection)
+        opened.set()
+        gone.wait(20)
+
+    thread = threading.Thread(target=visitor)
+    thread.start()
+    assert opened.wait(20)
+    runner.shutdown()
+    gone.set()
+    thread.join()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        ended[0].execute("SELECT 1")
+
+
+def test_shutdown_inside_an_open_transaction_lets_the_block_end(own_databases):
+    before = set(connections)
+    runner = DefaultRunner(":memory:")
+    with transaction.atomic(using=runner.alias):
+        runner.shutdown()
+    DefaultRunner(":memory:").shutdown()
+    assert set(connections) == before
+    with pytest.raises(ConnectionDoesNotExist):
+        connections[runner.alias]
 
 
 def test_the_url_of_the_sites_database_means_the_sites_alias(runner, database_url):
@@ -189,6 +245,17 @@ def test_a_failed_construction_leaves_nothing_behind(own_databases, tmp_path):
     assert {t for t in threading.enumerate() if t.name.startswith("cloaca")} <= before
 
 
+def test_a_runner_that_cannot_start_leaves_no_alias_behind(own_databases, monkeypatch):
+    def fails(alias):
+        raise ValueError("two schedules of one name")
+
+    before = set(connections)
+    monkeypatch.setattr(declarations, "sync", fails)
+    with pytest.raises(ValueError, match="two schedules"):
+        DefaultRunner(":memory:")
+    assert set(connections) == before
+
+
 def test_the_repr_names_the_database(own_databases):
     with DefaultRunner("sqlite:///:memory:") as runner:
         assert repr(runner) == "DefaultRunner(sqlite:///:memory:)"
@@ -245,3 +312,27 @@ print(settings.USE_TZ, sorted(settings.INSTALLED_APPS))
 
 def test_a_script_without_any_settings_works(run_script):
     assert run_script(SCRIPT) == "{'x': 1}\nTrue ['cloaca_django']\n"
+
+
+WITHOUT = """
+import cloaca_django as cloaca
+from cloaca_django.errors import NoDatabase
+
+for make in (cloaca.DefaultRunner, lambda: cloaca.DefaultRunner(using="default")):
+    try:
+        make()
+    except NoDatabase as error:
+        print(error)
+cloaca.DefaultRunner(":memory:").shutdown()
+try:
+    cloaca.DefaultRunner()
+except ValueError as error:
+    print(isinstance(error, RuntimeError))
+"""
+
+
+def test_a_script_without_any_settings_is_told_to_give_a_url(run_alone, tmp_path):
+    told, again, is_both = run_alone(WITHOUT, tmp_path).splitlines()
+    assert 'give a URL, as in DefaultRunner("sqlite:///app.db")' in told
+    assert "set DJANGO_SETTINGS_MODULE" in told
+    assert (again, is_both) == (told, "True")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connections
 
 from cloaca_django import Context, DefaultRunner
 from cloaca_django.core.states import Origin, RunStatus
 from cloaca_django.models import PipelineExecution
 from tests import workflows
+from tests.interface.conftest import until
 
 
 def executes(runner, name, into="child"):
@@ -208,3 +215,126 @@ def test_a_task_may_wait_for_a_run_it_enqueued_though_every_slot_is_taken(make_r
     )
     result = runner.execute("outer", Context())
     assert (result.status, result.error_message) == ("Completed", None)
+
+
+async def gathers(runner, count):
+    return await asyncio.gather(*[runner.aexecute("inner", Context()) for _ in range(count)])
+
+
+def test_an_async_task_may_await_several_children_at_once_though_every_slot_is_taken(make_runner):
+    runner = make_runner(max_concurrent_tasks=2)
+    workflows.single("inner", workflows.rests(0.02))
+
+    async def outer(context):
+        context["ids"] = [result.execution_id for result in await gathers(runner, 5)]
+        await asyncio.gather(gathers(runner, 2), gathers(runner, 1))
+
+    workflows.single("outer", outer)
+    for _ in range(4):  # a slot that is not given back would be missed
+        assert len(set(runner.execute("outer", Context()).final_context["ids"])) == 5
+    at_once, most = [], []
+
+    def counts(context):
+        at_once.append(1)
+        most.append(len(at_once))
+        workflows.rests(0.05)(context)
+        at_once.pop()
+
+    workflows.fan("many", 6, counts)
+    assert runner.execute("many", Context()).status == "Completed"
+    assert max(most) == 2
+
+
+def test_an_async_parent_out_of_time_takes_all_its_children_with_it(runner, gate):
+    workflows.single("inner", lambda context: gate.pass_through())
+
+    async def outer(context):
+        await gathers(runner, 3)
+
+    workflows.single("outer", outer, timeout_seconds=1, retry_attempts=1)
+    assert "timeout" in runner.execute("outer", Context()).error_message
+    children = PipelineExecution.objects.filter(workflow_name="inner")
+    until(lambda: children.filter(status=RunStatus.CANCELLED).count() == 3)
+
+
+# Threads that a body starts
+
+
+def in_thread(function):
+    """Run a function on a thread of its own and return what it returned."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+def test_a_thread_that_knows_its_task_gives_the_slot_back(make_runner):
+    runner = make_runner(max_concurrent_tasks=1)
+    workflows.single("inner", workflows.writes("x", 1))
+
+    def outer(context):
+        known = contextvars.copy_context()
+        in_thread(lambda: known.run(runner.execute, "inner", Context()))
+
+    workflows.single("outer", outer)
+    result = runner.execute("outer", Context())
+    assert result.status == "Completed"
+    child = PipelineExecution.objects.get(workflow_name="inner")
+    assert (str(child.parent_id), child.origin) == (result.execution_id, Origin.TASK)
+
+
+def test_several_threads_that_know_their_task_have_one_slot_together(make_runner):
+    runner = make_runner(max_concurrent_tasks=2)
+    workflows.single("inner", workflows.rests(0.02))
+
+    def outer(context):
+        threads = [
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(runner.execute, "inner", Context())
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    workflows.single("outer", outer)
+    for _ in range(4):
+        assert runner.execute("outer", Context()).status == "Completed"
+    children = PipelineExecution.objects.filter(workflow_name="inner")
+    assert children.filter(parent__isnull=False).count() == 16
+
+
+def test_any_other_thread_has_no_task_and_the_body_keeps_its_slot(make_runner):
+    runner = make_runner(max_concurrent_tasks=1)
+    workflows.single("inner")
+    threads = []
+
+    def outer(context):
+        thread = threading.Thread(target=runner.execute, args=("inner", Context()))
+        threads.append(thread)
+        thread.start()
+        thread.join(0.5)
+        context["ended"] = not thread.is_alive()
+
+    workflows.single("outer", outer)
+    assert runner.execute("outer", Context()).final_context["ended"] is False
+    threads[0].join(20)
+    child = PipelineExecution.objects.get(workflow_name="inner")
+    assert (child.status, child.parent_id) == (RunStatus.COMPLETED, None)
+
+
+def test_a_thread_may_enqueue_what_the_body_waits_for(make_runner):
+    runner = make_runner(max_concurrent_tasks=1)
+    workflows.single("inner", workflows.writes("x", 1))
+
+    def enqueues():
+        try:
+            return runner.enqueue("inner")
+        finally:
+            connections.close_all()
+
+    def outer(context):
+        context["x"] = in_thread(enqueues).wait(20).final_context["x"]
+
+    workflows.single("outer", outer)
+    assert runner.execute("outer", Context()).final_context["x"] == 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+from unittest import mock
 
 import pytest
 
 from cloaca_django import Context, RetryPolicy, WorkflowBuilder, task
 from cloaca_django.core.states import AttemptOutcome, TaskStatus
+from cloaca_django.engine import execution
 from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution
 from tests import workflows
 from tests.interface.conftest import until
@@ -38,10 +40,6 @@ def test_a_task_may_return(runner, kind):
     assert seen == [expected]
 
 
-def generator(context):
-    yield 1
-
-
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
@@ -49,7 +47,7 @@ def generator(context):
         (lambda context: [], "list"),
         (lambda context: "text", "str"),
         (lambda context: True, "bool"),
-        (generator, "generator"),
+        (lambda context: (one for one in "x"), "generator"),
         (lambda context: (1, 2), "tuple"),
     ],
 )
@@ -235,6 +233,77 @@ def test_a_callback_that_raises_changes_nothing_and_is_logged(runner, caplog):
     said = [record for record in caplog.records if "callback of task" in record.getMessage()]
     assert len(said) == 3
     assert all(record.run_id for record in said)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_nothing_that_a_callback_raises_loses_or_changes_an_outcome(make_runner, caplog, kind):
+    def leaves(*arguments):
+        raise kind
+
+    async def fails(context):
+        raise ValueError("boom")
+
+    runner = make_runner(max_concurrent_tasks=1)
+    workflows.single("w", workflows.writes("x", 1), on_success=leaves, atomic=True)
+    workflows.single("f", workflows.boom, on_failure=leaves, retry_attempts=1)
+    workflows.single("a", fails, on_failure=leaves, retry_attempts=1)
+    for _ in range(2):
+        assert run(runner).final_context.to_dict() == {"x": 1}
+        assert run(runner, "f").error_message == "Task 'a' failed: ValueError: boom"
+        assert run(runner, "a").error_message == "Task 'a' failed: ValueError: boom"
+    assert caplog.text.count("callback of task a failed") == 6
+
+
+class MuteError(Exception):
+    """An error whose every word raises, and nothing that ``except Exception`` catches."""
+
+    def __str__(self):
+        raise SystemExit
+
+    @property
+    def __notes__(self):
+        raise SystemExit
+
+
+def mute(context):
+    raise MuteError
+
+
+async def mute_async(context):
+    raise MuteError
+
+
+@pytest.mark.parametrize("body", [mute, mute_async])
+def test_an_error_whose_words_end_the_thread_fails_its_task_like_any_other(make_runner, body):
+    runner = make_runner(max_concurrent_tasks=1)
+    workflows.single("w", body, retry_attempts=1)
+    for _ in range(2):
+        assert run(runner).error_message == "Task 'a' failed: MuteError: <unprintable>"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_breaks_beside_a_body_costs_its_task_an_attempt(make_runner, is_async, caplog):
+    """The last resort: no job is lost, and no slot, whatever breaks in the engine's own code."""
+
+    name, calls = "perform_async" if is_async else "perform", []
+    intact = getattr(execution, name)
+
+    def broken(job, *arguments):
+        calls.append(job)
+        if len(calls) == 1:
+            raise SystemExit
+        return intact(job, *arguments)
+
+    async def body(context):
+        context["x"] = 1
+
+    runner = make_runner(max_concurrent_tasks=1)
+    workflows.single("w", body if is_async else workflows.writes("x", 1), **QUICK)
+    with mock.patch.object(execution, name, broken):
+        result = run(runner)
+    assert (result.status, result.task_results[0].attempts) == ("Completed", 2)
+    assert "raised beside the task's body" in TaskAttempt.objects.get().error_message
+    assert "broke beside its body" in caplog.text
 
 
 def test_a_change_in_a_callback_changes_nothing(runner):

@@ -13,6 +13,7 @@ from cloaca_django import Context
 from cloaca_django.core.states import AttemptOutcome
 from cloaca_django.models import TaskAttempt
 from tests import workflows
+from tests.interface.conftest import until
 
 TWICE = {"timeout_seconds": 1, "retry_attempts": 2, "retry_delay_ms": 0}
 
@@ -171,3 +172,78 @@ def test_an_async_task_out_of_time_is_cancelled(runner):
     workflows.single("w", body, timeout_seconds=1, retry_attempts=1)
     assert "timeout after 1s" in runner.execute("w", Context()).error_message
     assert ended.wait(5)
+
+
+def hearer(heard):
+    """Return an ``on_failure`` that keeps what it hears, and on which thread."""
+
+    def on_failure(name, error, context):
+        heard.append((name, error, context.to_dict(), threading.current_thread().name))
+
+    return on_failure
+
+
+def late_body(kind, gate, ended):
+    """Return a body that outlives its limit, and then ends in some way."""
+
+    def returns(context):
+        gate.pass_through()
+        ended.set()
+
+    def raises(context):
+        try:
+            gate.pass_through()
+            raise ValueError("late")
+        finally:
+            ended.set()
+
+    def is_cut(context):
+        try:
+            stay(gate)
+        finally:
+            ended.set()
+
+    async def is_cancelled(context):
+        try:
+            gate.arrive()
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    return {"returns": returns, "raises": raises, "is cut": is_cut, "async": is_cancelled}[kind]
+
+
+@pytest.mark.parametrize("kind", ["returns", "raises", "is cut", "async"])
+def test_on_failure_hears_of_a_timeout_once_and_of_nothing_after(make_runner, gate, kind):
+    heard, successes, ended = [], [], threading.Event()
+    workflows.single(
+        "w", late_body(kind, gate, ended), timeout_seconds=1, retry_attempts=1,
+        on_failure=hearer(heard), on_success=lambda *arguments: successes.append(arguments),
+    )  # fmt: skip
+    runner = make_runner()
+    assert runner.execute("w", Context({"i": 1})).status == "Failed"
+    until(lambda: heard)
+    gate.open()
+    assert ended.wait(10)
+    runner.shutdown()
+    message = "TimeoutError: Task execution timeout after 1s"
+    assert heard == [("a", message, {"i": 1}, "cloaca-signals")]
+    assert successes == []
+
+
+@pytest.mark.parametrize("kind", ["returns", "raises", "async"])
+def test_no_callback_hears_of_a_run_that_was_cancelled(make_runner, gate, kind):
+    heard, ended = [], threading.Event()
+    workflows.single(
+        "w", late_body(kind, gate, ended), retry_attempts=1,
+        on_failure=hearer(heard), on_success=lambda *arguments: heard.append(arguments),
+    )  # fmt: skip
+    runner = make_runner()
+    handle = runner.enqueue("w")
+    gate.await_arrival()
+    handle.cancel()
+    until(lambda: runner._started_worker().live() == {})
+    gate.open()
+    assert ended.wait(10)
+    runner.shutdown()
+    assert heard == []

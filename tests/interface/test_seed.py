@@ -1,7 +1,8 @@
-"""Every example of the seed that concerns execution, configuration, URLs, errors and life cycle.
+"""Every example of the seed that concerns execution, schedules, configuration, URLs, errors and
+life cycle.
 
-The blocks are the seed's own text. Only their indentation is restored, and host and login of the
-PostgreSQL URLs become those of the test's server; without one, a file stands in their place.
+Host and login of the PostgreSQL URLs become those of the test's server; without one, a file stands
+in their place.
 """
 
 from __future__ import annotations
@@ -9,207 +10,22 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
 
 import cloaca_django
 from cloaca_django import Context, DefaultRunner, WorkflowBuilder, task
+from cloaca_django.clock import utc_now
 from tests.interface.conftest import databases_in, server_url
-
-PAGE = '''
-== two runners
-import cloaca
-
-# SQLite
-runner = cloaca.DefaultRunner("sqlite:///app.db")
-
-# PostgreSQL
-runner = cloaca.DefaultRunner("postgresql://user:pass@localhost:5432/dbname")
-
-== a runner with a configuration
-import cloaca
-
-# Custom configuration
-config = cloaca.DefaultRunnerConfig()
-config.max_concurrent_tasks = 8
-config.task_timeout_seconds = 600
-
-runner = cloaca.DefaultRunner.with_config(
-    "postgresql://user:pass@localhost:5432/dbname",
-    config
-)
-
-== execute
-import cloaca
-
-runner = cloaca.DefaultRunner("sqlite:///app.db")
-
-# Execute workflow
-context = cloaca.Context({"user_id": 123})
-result = runner.execute("my_workflow", context)
-
-if result.status == "Completed":
-    print("Success!")
-    final_data = result.final_context.to_dict()
-else:
-    print(f"Failed: {result.error_message}")
-
-== always shut down
-runner = cloaca.DefaultRunner("sqlite:///app.db")
-try:
-    # Use runner
-    result = runner.execute("workflow", context)
-finally:
-    # Always shutdown
-    runner.shutdown()
-
-== context manager
-import cloaca
-
-# Automatic cleanup
-with cloaca.DefaultRunner("sqlite:///app.db") as runner:
-    context = cloaca.Context({"key": "value"})
-    result = runner.execute("my_workflow", context)
-
-    if result.status == "Completed":
-        print("Success!")
-
-# runner.shutdown() called automatically
-
-== URLs
-# File database
-"sqlite:///path/to/database.db"
-
-# In-memory database (testing only)
-"sqlite:///:memory:"
-
-# With options
-"sqlite:///app.db?mode=rwc&_journal_mode=WAL"
-
-# Basic connection
-"postgresql://username:password@localhost:5432/database"
-
-# With SSL and options
-"postgresql://user:pass@host:5432/db?sslmode=require"
-
-# Connection pooling (handled automatically)
-"postgresql://user:pass@host:5432/db?application_name=my_app"
-
-== errors
-import cloaca
-
-try:
-    runner = cloaca.DefaultRunner("invalid://connection/string")
-except ValueError as e:
-    print(f"Invalid database URL: {e}")
-
-try:
-    result = runner.execute("nonexistent_workflow", context)
-except ValueError as e:
-    print(f"Workflow not found: {e}")
-
-== pool size
-# Tune pool size based on workload
-config = cloaca.DefaultRunnerConfig()
-config.db_pool_size = 20  # For high-concurrency PostgreSQL
-
-runner = cloaca.DefaultRunner.with_config(database_url, config)
-
-== concurrency
-# Adjust concurrent task limit
-config = cloaca.DefaultRunnerConfig()
-config.max_concurrent_tasks = 16  # For CPU-intensive tasks
-
-runner = cloaca.DefaultRunner.with_config(database_url, config)
-
-== timeouts
-# Configure timeouts
-config = cloaca.DefaultRunnerConfig()
-config.task_timeout_seconds = 1800  # 30 minutes per task
-config.pipeline_timeout_seconds = 7200  # 2 hours per workflow
-
-runner = cloaca.DefaultRunner.with_config(database_url, config)
-
-== cron polling
-# Tune cron polling
-config = cloaca.DefaultRunnerConfig()
-config.cron_poll_interval_seconds = 30  # Check every 30 seconds
-config.cron_max_catchup_executions = 10  # Catch up to 10 missed runs
-
-runner = cloaca.DefaultRunner.with_config(database_url, config)
-
-== resources
-# Always use context manager or explicit shutdown
-with cloaca.DefaultRunner(database_url) as runner:
-    # Workflow execution
-    pass
-# Automatic cleanup
-
-# Or explicit cleanup
-runner = cloaca.DefaultRunner(database_url)
-try:
-    # Workflow execution
-    pass
-finally:
-    runner.shutdown()
-
-== execute safely
-def execute_workflow_safely(runner, workflow_name, context):
-    """Execute workflow with comprehensive error handling."""
-    try:
-        result = runner.execute(workflow_name, context)
-
-        if result.status == "Completed":
-            return result.final_context
-        else:
-            print(f"Workflow failed: {result.error_message}")
-            return None
-
-    except Exception as e:
-        print(f"Execution error: {e}")
-        return None
-
-== threads
-import threading
-import cloaca
-
-runner = cloaca.DefaultRunner("postgresql://user:pass@host/db")
-
-def worker_thread(thread_id):
-    """Worker thread that executes workflows."""
-    for i in range(10):
-        context = cloaca.Context({"thread_id": thread_id, "iteration": i})
-        result = runner.execute("worker_workflow", context)
-        print(f"Thread {thread_id}, iteration {i}: {result.status}")
-
-# Start multiple worker threads
-threads = []
-for i in range(4):
-    thread = threading.Thread(target=worker_thread, args=(i,))
-    threads.append(thread)
-    thread.start()
-
-# Wait for completion
-for thread in threads:
-    thread.join()
-
-runner.shutdown()
-'''
-
-BLOCKS = dict(re.findall(r"^== (.+)\n((?:(?!== ).*\n)+)", PAGE, re.MULTILINE))
-
-# Part of later work: the blocks of schedules (register, list, get, update, enable, delete, history,
-# statistics, monitor_cron_schedules, the third of the errors) and of tenants (with_schema, the
-# three of data isolation).
+from tests.interface.seed_page import BLOCKS, PAGE, SCHEDULES
 
 HAS_SERVER = connection.vendor == "postgresql"
 WAYS = ["as written", "everything on the server"] if HAS_SERVER else ["files in place of servers"]
 URL = re.compile(r'"(?P<scheme>sqlite|postgresql)://(?P<address>[^"?]*)(?:\?(?P<query>[^"]*))?"')
-
-# One process makes the databases that the page names.
-pytestmark = pytest.mark.xdist_group("seed")
 
 
 def placed(code: str, way: str) -> str:
@@ -248,7 +64,7 @@ def page(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "cloaca", cloaca_django)
     (tmp_path / "path" / "to").mkdir(parents=True)
-    for name in ("my_workflow", "workflow", "worker_workflow"):
+    for name in ("my_workflow", "workflow", "worker_workflow", "daily_report"):
         with WorkflowBuilder(name):
 
             @task()
@@ -260,6 +76,9 @@ def page(
         "cloaca": cloaca_django,
         "context": Context({"given": 1}),
         "database_url": databases["dbname"],
+        # The seed's examples of statistics use them without an import.
+        "datetime": datetime,
+        "timedelta": timedelta,
     }
     for runner in made:
         runner.shutdown()
@@ -293,7 +112,7 @@ def read(request: pytest.FixtureRequest, page: dict[str, Any]) -> Read:
 
 
 def test_every_block_was_found():
-    assert len(BLOCKS) == PAGE.count("\n== ") == 14
+    assert len(BLOCKS) == PAGE.count("\n== ") == 23
 
 
 def works(runner: DefaultRunner) -> bool:
@@ -355,9 +174,92 @@ def test_errors(read, page, capsys):
     with DefaultRunner("sqlite:///:memory:") as runner:
         page["runner"] = runner
         read("errors")
-    first, second = capsys.readouterr().out.splitlines()
+    assert_three_errors(capsys.readouterr().out.splitlines())
+
+
+def assert_three_errors(lines: list[str]) -> None:
+    first, second, third = lines
     assert first.startswith("Invalid database URL: Invalid database URL 'invalid://")
     assert second.startswith("Workflow not found: Workflow not found in registry: nonexistent_w")
+    assert third.startswith(
+        "Invalid cron expression: Invalid cron expression or timezone: expression 'invalid cron': "
+        "needs 5 fields"
+    )
+
+
+def test_schedules_from_register_to_delete(read, capsys):
+    for name in SCHEDULES:
+        names = read(name)
+    with pytest.raises(ValueError, match="Record not found"):
+        names["runner"].get_cron_schedule(names["schedule_id"])
+    assert_schedules(capsys.readouterr().out.splitlines(), names["schedule_id"])
+
+
+def assert_schedules(lines: list[str], schedule_id: str) -> None:
+    """Check what the blocks of schedules print: nothing has fired yet."""
+    assert UUID(schedule_id)
+    assert [re.sub(r"[\d-]{10}T", "", line) for line in lines] == [
+        f"Scheduled with ID: {schedule_id}",
+        "Schedule: daily_report - 0 2 * * *",
+        "Workflow: daily_report",
+        "Expression: 0 2 * * *",
+        "Next run: 02:00:00+00:00",
+        "Enabled: True",
+        "Total executions: 0",
+        "Successful: 0",
+        "Success rate: 0.00%",
+    ]
+
+
+def test_the_lists_of_schedules_hold_what_was_registered(read):
+    read("register a schedule")
+    names = read("list schedules")
+    wanted = [names["schedule_id"]]
+    for found in ("schedules", "enabled_schedules", "recent_schedules"):
+        assert [schedule["id"] for schedule in names[found]] == wanted
+    names["runner"].set_cron_schedule_enabled(names["schedule_id"], False)
+    assert read("list schedules")["enabled_schedules"] == []
+    names["runner"].delete_cron_schedule(names["schedule_id"])
+
+
+def test_an_update_plans_the_next_run_anew(read):
+    read("register a schedule")
+    read("update a schedule")
+    names = read("get a schedule")
+    assert names["schedule"]["cron_expression"] == "0 3 * * *"
+    assert "T03:00:00+00:00" in names["schedule"]["next_run_at"]
+    read("delete a schedule")
+
+
+def test_history_and_statistics_of_times_that_have_fired(read, capsys):
+    names = read("register a schedule")
+    runner, now = names["runner"], utc_now()
+    handles = runner.backfill(names["schedule_id"], now - timedelta(days=3), now)
+    assert [handle.wait(timeout=30).status for handle in handles] == ["Completed"] * 3
+    capsys.readouterr()
+    history = read("history of a schedule")["history"]
+    assert [one["scheduled_time"][11:] for one in history] == ["02:00:00+00:00"] * 3
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["Scheduled", "Claimed", "Pipeline"] * 3
+    assert lines[2] == f"Pipeline: {handles[-1].id}"
+    read("statistics of schedules")
+    assert capsys.readouterr().out.splitlines() == [
+        "Total executions: 3", "Successful: 3", "Success rate: 100.00%",
+    ]  # fmt: skip
+    read("monitor schedules")["monitor_cron_schedules"](runner)
+    assert capsys.readouterr().out == ""
+    read("delete a schedule")
+
+
+def test_monitoring_warns_of_schedules_that_did_not_fire(read, capsys):
+    names = read("register a schedule")
+    capsys.readouterr()
+    read("monitor schedules")["monitor_cron_schedules"](names["runner"])
+    assert capsys.readouterr().out.splitlines() == [
+        "Warning: No recent executions for daily_report",
+        "Warning: Low success rate: 0.00%",
+    ]
+    read("delete a schedule")
 
 
 @pytest.mark.parametrize("name", ["pool size", "concurrency", "timeouts", "cron polling"])
@@ -400,7 +302,9 @@ sys.modules["cloaca"] = cloaca = cloaca_django
 database_url = {database_url!r}
 context = cloaca.Context({{"given": 1}})
 
-for name in ("my_workflow", "workflow", "worker_workflow"):
+from datetime import datetime, timedelta
+
+for name in ("my_workflow", "workflow", "worker_workflow", "daily_report"):
     with cloaca.WorkflowBuilder(name):
         @cloaca.task()
         def body(context):
@@ -417,6 +321,7 @@ def test_the_whole_page_is_one_plain_script(page, run_alone, tmp_path, way):
     printed = run_alone(script, tmp_path)
     assert printed.startswith("Success!\nSuccess!\n")
     assert_all_threads_finished(printed)
-    *_, first, second = printed.splitlines()
-    assert first.startswith("Invalid database URL: ")
-    assert second.startswith("Workflow not found: ")
+    *lines, first, second, third = printed.splitlines()
+    assert_three_errors([first, second, third])
+    at = next(at for at, line in enumerate(lines) if line.startswith("Scheduled with ID: "))
+    assert_schedules(lines[at : at + 9], lines[at].rpartition(" ")[2])

@@ -108,9 +108,6 @@ MUTANTS = [
 ]
 HERE = [mutant for mutant in MUTANTS if connection.vendor in mutant.databases]
 
-# One process makes the mutants, though several may run the tests.
-pytestmark = pytest.mark.xdist_group("mutants")
-
 
 @dataclass(frozen=True)
 class Outcome:

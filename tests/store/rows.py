@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
@@ -11,7 +12,12 @@ from django.db import connection
 from cloaca_django import ids
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.dialect import Session
-from cloaca_django.models import PipelineExecution, TaskExecution
+from cloaca_django.models import (
+    CronExecution,
+    CronSchedule,
+    PipelineExecution,
+    TaskExecution,
+)
 from tests.engine.world import START
 
 IS_FILE = connection.vendor == "sqlite"
@@ -96,6 +102,39 @@ def _insert_tasks(run: str, position: str, source: str, *, status: TaskStatus, n
         )
 
 
+def schedules_of(name: str, count: int, **facts: Any) -> None:
+    """Insert many every-minute schedules of a workflow in one statement."""
+    values = {"enabled": True, "next_run_at": START, "parked_at": None, **facts}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO cloaca_schedule (id, workflow_name, cron_expression, timezone, enabled,
+                disabled_by, disabled_reason, catchup_policy, overlap_policy, context, queue,
+                priority, next_run_at, skipped_count, parked_at, error_message, declared,
+                created_at, updated_at)
+            SELECT {_RANDOM_ID}, %(name)s, '* * * * *', 'UTC', %(enabled)s, '', '', 'all', 'start',
+                '{{}}', 'default', 0, %(next_run_at)s{_MOMENT}, 0, %(parked_at)s{_MOMENT}, '', '',
+                %(now)s{_MOMENT}, %(now)s{_MOMENT}
+            FROM {_NUMBERS.format(last=count - 1)}""",
+            {"name": name, "now": START, **values},
+        )
+
+
+def fires_of(schedules: list[CronSchedule], count: int, *, reason: str = "") -> None:
+    """Give each schedule many fires, a minute apart, that ended long ago."""
+    rows = [
+        CronExecution(
+            schedule=schedule,
+            scheduled_time=START - timedelta(minutes=n + 1),
+            claimed_at=START - timedelta(minutes=n + 1),
+            reason=reason,
+        )
+        for schedule in schedules
+        for n in range(count)
+    ]
+    CronExecution.objects.bulk_create(rows, batch_size=2_000)
+
+
 def refresh_statistics() -> None:
     """Let the planner know the tables as they are, as autovacuum would."""
     with connection.cursor() as cursor:
@@ -130,7 +169,7 @@ class Recorder:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
-        self.statements.append(("BEGIN", {}))
+        self.statements.append(("BEGIN", {"durable": durable}))
         with self.transport.transaction(durable=durable):
             yield
         self.statements.append(("COMMIT", {}))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from cloaca_django.core.states import RUN_FINAL, RunStatus, TaskStatus
+from cloaca_django.core.states import (
+    RUN_FINAL,
+    CatchupPolicy,
+    OverlapPolicy,
+    RunStatus,
+    TaskStatus,
+)
 from cloaca_django.models import (
     CronExecution,
     CronSchedule,
@@ -16,6 +23,7 @@ from cloaca_django.models import (
     TaskExecution,
     WorkflowDefinition,
 )
+from tests.engine.schedules import make_schedule
 from tests.engine.world import START
 from tests.store.rows import one_run
 
@@ -105,13 +113,67 @@ def test_a_key_belongs_to_one_run_and_no_key_to_any_number():
     assert one_run(idempotency_key=None).pk
 
 
+def fire(schedule, **facts):
+    values = {"schedule": schedule, "scheduled_time": START, "claimed_at": START, **facts}
+    return CronExecution.objects.create(**values)
+
+
 def test_a_schedule_fires_once_for_a_time():
-    schedule = CronSchedule.objects.create(
-        workflow_name="w", cron_expression="* * * * *", created_at=START, updated_at=START
-    )
-    facts = {"schedule": schedule, "scheduled_time": START, "claimed_at": START}
-    CronExecution.objects.create(**facts)
-    refused(lambda: CronExecution.objects.create(**facts))
+    schedule, other = make_schedule(), make_schedule()
+    fire(schedule)
+    refused(lambda: fire(schedule))
+    refused(lambda: fire(schedule, reason="passed over"))
+    assert fire(schedule, scheduled_time=START + timedelta(seconds=1)).pk
+    assert fire(other).pk
+
+
+def test_a_name_belongs_to_one_schedule_and_no_name_to_any_number():
+    make_schedule(name="nightly")
+    refused(lambda: make_schedule(name="nightly"))
+    make_schedule()
+    assert make_schedule(name=None).pk
+
+
+ILLEGAL_SCHEDULES = [
+    {"catchup_policy": "run_all"},
+    {"catchup_policy": "ALL"},
+    {"catchup_policy": ""},
+    {"overlap_policy": "queue"},
+    {"start_date": START + timedelta(seconds=1), "end_date": START},
+]
+
+
+@pytest.mark.parametrize("facts", ILLEGAL_SCHEDULES)
+def test_an_illegal_schedule_is_refused(facts):
+    refused(lambda: make_schedule(**facts))
+    made = make_schedule()
+    refused(lambda: CronSchedule.objects.filter(pk=made.pk).update(**facts))
+
+
+@pytest.mark.parametrize("catchup", CatchupPolicy)
+@pytest.mark.parametrize("overlap", OverlapPolicy)
+def test_a_legal_schedule_is_accepted(catchup, overlap):
+    dates = {"start_date": START, "end_date": START}
+    assert make_schedule(catchup_policy=catchup, overlap_policy=overlap, **dates).pk
+
+
+def test_a_fire_belongs_to_a_schedule_and_its_run_exists():
+    schedule = make_schedule()
+    refused_later(lambda: fire(None, schedule_id=uuid.uuid4()))
+    refused_later(lambda: fire(schedule, run_id=uuid.uuid4()))
+
+
+def test_deleting_a_run_leaves_its_fire_and_deleting_a_schedule_leaves_its_runs():
+    schedule = make_schedule()
+    run = one_run(schedule=schedule)
+    fire(schedule, run=run)
+    run.delete()
+    assert CronExecution.objects.get().run_id is None
+    kept = one_run(schedule=schedule)
+    schedule.delete()
+    assert not CronExecution.objects.exists()
+    kept.refresh_from_db()
+    assert kept.schedule_id is None
 
 
 def test_a_definition_is_kept_once():

@@ -1,23 +1,33 @@
-"""No statement of the engine reads a whole table of runs, tasks, attempts or logs."""
+"""No statement of the engine reads a whole table of runs, tasks, schedules and what is theirs."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 
 from cloaca_django import Context
 from cloaca_django.core.states import RunStatus, TaskStatus
-from cloaca_django.engine import operations, recovery, results, retention, submission
+from cloaca_django.engine import (
+    backfill,
+    operations,
+    recovery,
+    results,
+    retention,
+    submission,
+)
+from cloaca_django.engine.firing import is_any_due
 from tests import workflows
-from tests.store.rows import IS_FILE, plan_of, refresh_statistics, runs_of
+from tests.engine.schedules import firing_world, make_many, make_schedule
+from tests.store.rows import IS_FILE, fires_of, plan_of, refresh_statistics, runs_of
 
 # SQLite calls a walk along an index a scan too, and names a table by its alias.
 WHOLE = re.compile(
-    r"^SCAN (?!.*USING )(?:t|c|r|cloaca_(?:run|task|attempt|log))$"
+    r"^SCAN (?!.*USING )(?:t|c|r|s|f|cloaca_(?:run|task|attempt|log|schedule|fire))$"
     if IS_FILE
-    else r"Seq Scan on cloaca_(?:run|task|attempt|log)\b.*",
+    else r"Seq Scan on cloaca_(?:run|task|attempt|log|schedule|fire)\b.*",
     re.MULTILINE,
 )
 
@@ -55,6 +65,7 @@ def work_through_everything(world):
     operations.resume_workflow(session, "w")
     world.drain()
     claim_and_lose(world)
+    fire_and_fill(world)
     for step in (world.at_now().look, world.at_now().clock):
         step()
     while retention.Pruner(days=0.0001).step(world.at_now()):
@@ -73,10 +84,29 @@ def claim_and_lose(world):
     recovery.sweep(world.at_now(), max_crashes=0)
 
 
+def fire_and_fill(world):
+    """Do once whatever happens to schedules."""
+    make_schedule(next_run_at=world.time.now)
+    skipping = make_schedule(overlap_policy="skip", next_run_at=world.time.now)
+    make_schedule(timezone="Mars/X", next_run_at=world.time.now)
+    make_schedule("nobody", next_run_at=world.time.now)
+    for _ in range(3):
+        world.turn.schedules.look_soon()
+        world.tick()
+        world.pass_by(70.0)
+    is_any_due(world.at_now())
+    start = world.time.now - timedelta(minutes=5)
+    backfill.backfill(world.at_now(), skipping, start=start, end=world.time.now)
+    backfill.trigger(world.at_now(), skipping)
+    workflows.single("nobody")
+    world.tick()
+    world.drain()
+
+
 @pytest.fixture
 def statements(make_world):
     """Every distinct statement of that work, with the parameters it had."""
-    world = make_world()
+    world = firing_world(make_world, poll_seconds=60.0)
     sent = {}
     for session in (world.session, world.turn._connected()):
         _record(session, sent)
@@ -99,6 +129,7 @@ def test_no_statement_reads_a_whole_table(statements, knows_statistics):
     world, sent = statements
     assert len(sent) > 30
     runs_of("history", 3_000, TaskStatus.COMPLETED)
+    fires_of(make_many(3_000, "history", next_run_at=None), 1)
     if knows_statistics:
         refresh_statistics()
     found = {}

@@ -216,3 +216,31 @@ def test_a_thousand_due_tasks_are_promoted_by_one_statement(make_world):
     sent = sent_by(world, world.tick)
     assert sum("due_at = NULL" in text for text in sent) == 1
     assert world.at_now().look().has_ready
+
+
+def durability_of(world):
+    """Return whether the transactions of the next turn wait for the disk."""
+    with recorded(world.turn._connected()) as recorder:
+        world.tick()
+    return [params["durable"] for text, params in recorder.statements if text == "BEGIN"]
+
+
+def test_a_turn_that_ends_a_run_at_its_deadline_waits_for_the_disk(world):
+    """It signals the end, and answers who waits: a crash of the server must not take it back."""
+    workflows.single("w")
+    run_id = world.enqueue("w", timeout_seconds=10.0, queue="elsewhere")
+    world.drain()
+    world.pass_by(1.0)
+    world.tick()
+    world.pass_by(10.0)
+    assert durability_of(world) == [True]
+    assert world.run(run_id).status == RunStatus.FAILED
+    assert [run.id for effects in world.published for run in effects.ended] == [run_id]
+
+
+def test_a_turn_that_only_promotes_does_not(world):
+    workflows.single("w", workflows.boom, retry_delay_ms=5_000, retry_jitter=False)
+    world.enqueue("w")
+    world.drain()
+    world.pass_by(6.0)
+    assert durability_of(world) == [False]

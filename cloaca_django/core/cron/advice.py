@@ -106,7 +106,7 @@ def _uneven(column: Field, item: str, step: int) -> Iterator[Advice]:
 def _only_value(meant: str) -> int | None:
     bounds, _, step = meant.partition("/")
     low, _, high = bounds.partition("-")
-    return int(low) if not high or int(low) + int(step) > int(high) else None
+    return int(low) if not high or int(low) + int(step or 1) > int(high) else None
 
 
 def _many(schedule: Schedule) -> Iterator[Advice]:

@@ -19,7 +19,7 @@ from cloaca_django.errors import InvalidTimezone
 # No zone of the database has moved its clocks twice within six days since 1970.
 STEP = 2 * DAY
 # The longest way back of a clock is one day, across the date line.
-LOOK_BACK = 4 * DAY
+LOOK_BACK = 2 * DAY
 
 _OFFSET = re.compile(r"(?:[A-Za-z]{1,4})? *[+-]?\d[\d:.]*", re.ASCII)
 
@@ -74,7 +74,7 @@ def stretches(zone: ZoneInfo, year: int) -> tuple[Stretch, ...]:
             # Cut at New Year's, a stretch goes on where it was.
             shown = max(shown, begin + offset) if begin > at else shown
             found.append(Stretch(begin, until, offset, shown))
-        shown = max(shown, until + offset)
+        shown = until + offset
     return tuple(found)
 
 
@@ -82,14 +82,17 @@ def _moves(zone: ZoneInfo, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Yield the start and the offset there, then each moment of a change and the new offset."""
     offset = _offset(zone, start)
     yield start, offset
-    for at in range(start, end, STEP):
-        after = min(at + STEP, end) - 1
+    before = start
+    while before < end - 1:
+        after = min(before + STEP, end - 1)
         if (new := _offset(zone, after)) != offset:
-            yield _first_with(zone, new, at, after), new
+            yield _first_with(zone, new, before, after), new
             offset = new
+        before = after
 
 
 def _first_with(zone: ZoneInfo, offset: int, before: int, after: int) -> int:
+    """Return the first moment with ``offset``, which ``before`` has not and ``after`` has."""
     while after - before > 1:
         middle = (before + after) // 2
         if _offset(zone, middle) == offset:

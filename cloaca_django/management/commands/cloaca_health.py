@@ -16,8 +16,8 @@ class Command(command.Command):
     """Runs the probes and exits 0 when all of them are content."""
 
     help = (
-        "Check that the database answers, its tables are up to date, a worker is alive, and no"
-        " ready task waits too long."
+        "Check that the database answers, its tables are up to date, a worker is alive, no ready"
+        " task waits too long, and no schedule is parked or late."
     )
     exit_codes = {
         command.DONE: "healthy",
@@ -37,6 +37,13 @@ class Command(command.Command):
             help="run this probe only; may be repeated; all if not given",
         )
         parser.add_argument(
+            "--max-late",
+            type=float,
+            default=health.MAX_LATE_SECONDS,
+            metavar="SECONDS",
+            help="how late a schedule may be (%(default)g)",
+        )
+        parser.add_argument(
             "--max-ready-age",
             type=float,
             default=health.MAX_READY_SECONDS,
@@ -46,12 +53,14 @@ class Command(command.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         alias = self.alias(options)
-        if not options["max_ready_age"] > 0:
-            raise command.refused("--max-ready-age must be above 0")
+        for name in ("max_ready_age", "max_late"):
+            if not options[name] > 0:
+                raise command.refused(f"--{name.replace('_', '-')} must be above 0")
         findings = health.check(
             alias,
             probes=options["probe"] or list(health.PROBES),
             max_ready_seconds=options["max_ready_age"],
+            max_late_seconds=options["max_late"],
         )
         is_healthy = all(found.is_healthy for found in findings)
         if options["format"] == "json":

@@ -62,17 +62,24 @@ class Command(command.Command):
         try:
             if options["dry_run"]:
                 counts = pruner.count(session)
-                by_status = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-                self.stdout.write(f"Would delete {by_status or 'nothing'}")
+                parts = [f"{n} {status}" for status, n in sorted(counts.items())]
+                parts += _without_run(pruner.count_fires(session))
+                self.stdout.write(f"Would delete {', '.join(parts) or 'nothing'}")
                 return
-            runs = tasks = 0
+            runs = tasks = fires = 0
             while (step := pruner.step(session)) is not None:
-                runs, tasks = runs + step.runs, tasks + step.tasks
+                runs, tasks, fires = runs + step.runs, tasks + step.tasks, fires + step.fires
                 if options["verbosity"] > 1:
                     self.stdout.write(f"... {counted(runs, 'run')}")
-            self.stdout.write(f"Deleted {counted(runs, 'run')} with {counted(tasks, 'task')}")
+            parts = [f"{counted(runs, 'run')} with {counted(tasks, 'task')}", *_without_run(fires)]
+            self.stdout.write(f"Deleted {', '.join(parts)}")
         finally:
             session.close()
+
+
+def _without_run(fires: int) -> list[str]:
+    """Return what is said of times that schedules passed over: nothing if there are none."""
+    return [f"{counted(fires, 'fire')} without a run"] if fires else []
 
 
 def _days(given: float | None) -> float:

@@ -10,14 +10,20 @@ from django.core.management.base import CommandParser
 
 from cloaca_django.core.wording import counted, span
 from cloaca_django.engine import overview
-from cloaca_django.engine.overview import Lane, Overview, WorkerView
+from cloaca_django.engine.overview import Lane, Overview, Timetable, WorkerView
 from cloaca_django.management import command
+
+# A worker fires within a moment; who is this late has none.
+LATE_SECONDS = 60.0
 
 
 class Command(command.Command):
     """Prints an overview."""
 
-    help = "Show how many runs and tasks are in which state, the workers, and what is stuck."
+    help = (
+        "Show how many runs and tasks are in which state, the workers, what is stuck, and how"
+        " schedules stand."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -49,6 +55,19 @@ class Command(command.Command):
             yield self.style.ERROR(_stuck_line(lane))
         if found.paused:
             yield f"Paused   {', '.join(found.paused)}"
+        yield from self._schedule_lines(found.schedules)
+
+    def _schedule_lines(self, found: Timetable) -> Iterator[str]:
+        if found.enabled or found.disabled:
+            yield _cron_line(found)
+        if found.late_seconds is not None and found.late_seconds > LATE_SECONDS:
+            yield self.style.ERROR(
+                f"Late     {found.next_name!r} since {span(found.late_seconds)}: no worker fires it"
+            )
+        for name, error in found.first_parked:
+            yield self.style.ERROR(f"Parked   {name!r}: {error}")
+        if found.parked > len(found.first_parked):
+            yield f"         and {found.parked - len(found.first_parked)} more"
 
 
 def _by_state(counts: Mapping[str, int]) -> str:
@@ -70,6 +89,14 @@ def _stuck_line(lane: Lane) -> str:
     )
 
 
+def _cron_line(found: Timetable) -> str:
+    line = f"Cron     {counted(found.enabled, 'schedule')} enabled, {found.disabled} disabled"
+    if found.next_seconds is None:
+        return f"{line}; none is to run"
+    when = "now" if found.next_seconds <= 0 else f"in {span(found.next_seconds)}"
+    return f"{line}; next {found.next_name!r} {when}"
+
+
 def _as_data(found: Overview) -> dict[str, Any]:
     return {
         "at": found.at.isoformat(),
@@ -80,4 +107,5 @@ def _as_data(found: Overview) -> dict[str, Any]:
         "oldest_ready_seconds": found.oldest_ready_seconds,
         "stuck": [asdict(lane) for lane in found.stuck],
         "paused": found.paused,
+        "schedules": asdict(found.schedules) | {"late_seconds": found.schedules.late_seconds},
     }

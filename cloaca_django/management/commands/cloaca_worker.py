@@ -21,7 +21,7 @@ from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.process import Process, Stint, supervised
 from cloaca_django.engine.supervisor import Supervisor
 from cloaca_django.engine.worker import WorkerOptions
-from cloaca_django.errors import DuplicateSchedule, WorkflowNotFound, listed
+from cloaca_django.errors import InvalidInput, WorkflowNotFound, listed
 from cloaca_django.management import command, reloading
 from cloaca_django.management.reloading import Reloader
 
@@ -119,11 +119,11 @@ class Command(command.Command):
             work = Supervisor(worker.alias, arguments, count=count, stint=stint, say=self._say)
         else:
             work = Process(worker, stint, say=self._say)
-        reloader = Reloader(work.interrupt, self._say) if reloads else None
+        reloader = Reloader(work.renew, self._say) if reloads else None
         if reloader is not None:
             reloader.start()
         code = self._work(work)
-        if reloader is not None and reloader.has_fired:
+        if work.is_to_renew:
             reloading.replace_process()
         return code
 
@@ -131,7 +131,7 @@ class Command(command.Command):
         with command.signals_to(work.interrupt):
             code = work.run()
         if isinstance(work, Process):
-            self._leaves_threads = bool(work.left_running or work.worker.abandoned)
+            self._leaves_threads = bool(work.left_running or work.worker.host.abandoned)
         return code
 
     def _say(self, text: str) -> None:
@@ -185,7 +185,7 @@ def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
 def _sync_schedules(alias: str) -> None:
     try:
         declarations.sync(alias)
-    except DuplicateSchedule as error:
+    except InvalidInput as error:
         raise command.refused(error) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import StringIO
 from typing import Any
 
 from django.core.management import CommandError, call_command
@@ -17,6 +18,8 @@ Look next:
   {python} manage.py createsuperuser     for runs, graphs and logs at http://127.0.0.1:8000/admin/
   {python} manage.py cloaca_status       runs and workers
   {python} manage.py cloaca_graph seattle_weather
+  {python} manage.py cloaca_schedules list
+  {python} manage.py cloaca_schedules preview morning_report
 """
 
 
@@ -31,6 +34,8 @@ class Command(BaseCommand):
         report = Report.objects.exclude(pk__in=known).first()
         if report is None:
             raise CommandError("the run made no report; `manage.py cloaca_status` says why")
+        # A worker does it when it starts.
+        call_command("cloaca_schedules", "sync", stdout=StringIO())
         self.stdout.write(self._result(report))
         self.stdout.write(NEXT.format(python=self._python()))
 

@@ -1,0 +1,197 @@
+"""The tasks' executor: runs the jobs a worker claimed, and answers what their handles ask."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from uuid import UUID
+
+from cloaca_django.core.context import Context
+from cloaca_django.dialect import Session
+from cloaca_django.engine import aborting, completing, connections, execution, operations
+from cloaca_django.engine.execution import Job
+from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
+from cloaca_django.engine.holders import Holders
+from cloaca_django.engine.messages import Done, Moved
+from cloaca_django.engine.settlement import Outcome
+from cloaca_django.engine.slots import Slots
+from cloaca_django.errors import CloacaError
+
+logger = logging.getLogger("cloaca_django.worker")
+
+
+class JobHost:
+    """The threads and the event loop on which one worker's jobs run.
+
+    ``post`` tells the worker's turn, ``worker`` returns the id that the worker has now.
+    """
+
+    def __init__(
+        self,
+        *,
+        alias: str,
+        concurrency: int,
+        post: Callable[[object], None],
+        worker: Callable[[], UUID],
+        connect: Callable[[], Session],
+    ) -> None:
+        self.alias = alias
+        self.post = post
+        self._worker = worker
+        self._connect = connect
+        self.holders = Holders(Slots(concurrency, self.run), post=post)
+        self.abandoned: set[Job] = set()
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_lock = threading.Lock()
+
+    def run(self, job: Job) -> None:
+        """Run a job, which was given a slot, on this thread or on the event loop."""
+        self.holders.add(job)
+        job.host = self
+        if job.is_over:
+            self.holders.give_back(job)
+        elif job.task.is_async:
+            coroutine = self._run_async(job)
+            job.future = asyncio.run_coroutine_threadsafe(coroutine, self._event_loop())
+        else:
+            self._run_sync(job)
+
+    def abandon(self, job: Job) -> None:
+        """Let a job's thread go: its database connection is cut, its slot is given on."""
+        if job.started is not None:
+            self.abandoned.add(job)
+        self.holders.give_back(job)
+        # Before the body hears of it: a coroutine that is cancelled waits for nothing any more.
+        children = list(job.waits_for)
+        if job.future is not None:
+            job.future.cancel()
+        aborting.abort(job)
+        if children:
+            self._spawn(lambda: self._cancel_all(children), "cloaca-cancel")
+
+    def close(self) -> None:
+        """Let the threads end; those of bodies that go on end after them."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        for thread in self._threads:
+            thread.join(10.0)
+        self.holders.slots.close()
+
+    # -- what a task's handle asks for
+
+    def park(self, job: Job) -> bool:
+        """Give a job's slot back while it waits."""
+        return self.holders.park(job)
+
+    def unpark(self, job: Job) -> None:
+        """Take a slot again."""
+        self.holders.unpark(job)
+
+    def pause(self, job: Job, seconds: float) -> None:
+        """Let time pass."""
+        job.cancelled.wait(seconds)
+
+    async def apause(self, job: Job, seconds: float) -> None:
+        """Let time pass on the event loop."""
+        await asyncio.sleep(seconds)
+
+    @contextmanager
+    def completing(self, job: Job, context: Context) -> Iterator[None]:
+        """Open the transaction whose commit completes a job."""
+        with completing.completing(
+            job, alias=self.alias, worker=self._worker(), durable=True
+        ) as finish:
+            yield
+            finish(execution.outcome_of(job, context, None))
+
+    # -- one job
+
+    def _run_sync(self, job: Job) -> None:
+        try:
+            self._carry_out(job)
+        except BaseException as error:
+            self._rescue(job, error)
+
+    async def _run_async(self, job: Job) -> None:
+        try:
+            await self._carry_out_async(job)
+        except BaseException as error:
+            self._rescue(job, error)
+
+    def _rescue(self, job: Job, error: BaseException) -> None:
+        """The last resort: whatever broke beside a body, its job has an outcome and no slot."""
+        if not job.cancelled.is_set():
+            logger.error("task %s broke beside its body", job.task.name, exc_info=error)
+        execution.end(job)
+        self._finish(job, execution.escaped(job, error), None)
+
+    def _carry_out(self, job: Job) -> None:
+        handle = TaskHandle(job, self) if job.task.wants_handle else None
+        connections.tidy()
+        if job.policy.atomic:
+            outcome = completing.perform_atomic(
+                job, handle, alias=self.alias, worker=self._worker()
+            )
+        else:
+            outcome = execution.perform(job, handle)
+        execution.end(job)
+        connections.tidy()
+        self._finish(job, outcome, handle)
+
+    async def _carry_out_async(self, job: Job) -> None:
+        handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None
+        before = await connections.tidy_before_async()
+        outcome = await execution.perform_async(job, handle, before)
+        await connections.tidy_after_async(before)
+        self._finish(job, outcome, handle)
+
+    def _finish(self, job: Job, outcome: Outcome, handle: TaskHandle | None) -> None:
+        if handle is not None:
+            handle.consume()
+        if job.cancelled.is_set():
+            self.abandoned.discard(job)
+        self.post(Done(job, completing.result(job, outcome)))
+        self.holders.give_back(job)
+
+    def _cancel_all(self, children: Sequence[UUID]) -> None:
+        """Runs that nobody waits for any more end with the task that started them."""
+        with closing(self._connect()) as session:
+            for child in children:
+                try:
+                    ended = operations.cancel(session, child, reason="its parent task ended")
+                    self.post(Moved(tuple(run.id for run in ended)))
+                except CloacaError as error:
+                    logger.info("child run not cancelled: %s", error)
+
+    # -- the event loop's thread
+
+    def _event_loop(self) -> asyncio.AbstractEventLoop:
+        with self._loop_lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._spawn(self._serve_loop, "cloaca-async")
+            return self._loop
+
+    def _serve_loop(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            loop.run_forever()
+        finally:
+            # Coroutines of abandoned tasks end here; nobody waits for them any more.
+            for task in (left := asyncio.all_tasks(loop)):
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+    def _spawn(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
