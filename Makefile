@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check screenshots bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   run the example workflow on a fresh SQLite database"
 	@echo "make test   run the tests on SQLite and on PostgreSQL"
 	@echo "make check  format, lint, types, import contracts, migrations"
+	@echo "make screenshots  every page of the admin, light and dark, wide and narrow, in $(SHOTS)"
 	@echo "make bench  measure this engine beside others; BENCH_ARGS=--help says how"
 	@echo "make clean  remove what the targets above made"
 
@@ -41,6 +42,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+# Needs a Chromium: the path in CHROMIUM, else /usr/bin/chromium or one on PATH.
+SHOTS = artifacts/shots
+
+screenshots: $(VENV)/.test
+	CLOACA_SHOTS=$(SHOTS) $(BIN)/python -m pytest tests/interface/admin/shots.py -q
 
 # Builds environments of its own, so it needs none of ours.
 bench:

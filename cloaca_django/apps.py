@@ -6,6 +6,7 @@ from importlib import import_module
 
 from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
+from django.utils.translation import gettext_lazy as _
 
 from cloaca_django.conf import settings
 from cloaca_django.core import redaction
@@ -16,7 +17,7 @@ class CloacaConfig(AppConfig):
     """The Django app. It starts no thread: the worker command and the runner do."""
 
     name = "cloaca_django"
-    verbose_name = "Workflows"
+    verbose_name = _("Cloaca")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

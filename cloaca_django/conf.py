@@ -145,6 +145,15 @@ class Settings:
         """
         return _words("REDACT_KEYS", ())
 
+    # The admin
+
+    @property
+    def ADMIN_POLL_SECONDS(self) -> float | None:
+        """How often the page of an open run asks for news, at least. ``None``: no page does."""
+        if _given("ADMIN_POLL_SECONDS", 2) is None:
+            return None
+        return _number("ADMIN_POLL_SECONDS", 2, low=2, high=3600, note=" or None")
+
     # Where and how
 
     @property

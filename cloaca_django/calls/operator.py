@@ -33,7 +33,9 @@ class OperatorCalls(Ground):
             operations.resume(session, inputs.run_id(run_id), by=by)
         self._wake()
 
-    def replay(self, run_id: UUID | str, *, from_start: bool = False) -> RunHandle:
+    def replay(
+        self, run_id: UUID | str, *, from_start: bool = False, by: str = "", reason: str = ""
+    ) -> RunHandle:
         """Repeat an ended run from where it failed, as a new run; returns its handle."""
         with self._operating() as session:
             again = operations.replay(
@@ -41,6 +43,8 @@ class OperatorCalls(Ground):
                 inputs.run_id(run_id),
                 from_start=from_start,
                 timeout_seconds=self._run_limit(),
+                by=by,
+                reason=reason,
             )
         self._wake()
         return self.handle(again)

@@ -67,6 +67,13 @@ def set_worker_state(d: Fragments) -> str:
         WHERE id = %(worker)s{d.uuid} AND state <> {DEAD}"""
 
 
+def drain_worker(d: Fragments) -> str:
+    """Ask a worker that is alive to claim nothing more."""
+    return f"""
+        UPDATE cloaca_worker SET state = {DRAINING}
+        WHERE id = %(worker)s{d.uuid} AND state = {ALIVE} RETURNING id"""
+
+
 def clamp_leases(d: Fragments) -> str:
     """Cut leases that a clock set back left far in the future: a jump costs one lease at most."""
     return f"""

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from cloaca_django import clock
 from cloaca_django.conf import settings
+from cloaca_django.core.states import WorkerState
 from cloaca_django.dialect import Session, open_session
 from cloaca_django.engine import recovery, salvage
 from cloaca_django.engine.tether import Line
@@ -114,7 +115,10 @@ class Leases:
         with self._lock:
             wards = list(self._wards.values())
         for ward in wards:
-            if not recovery.renew(self._connected(), ward.worker):
+            state = recovery.renew(self._connected(), ward.worker)
+            if state == WorkerState.DRAINING:
+                ward.line.send(drain=ward.worker)
+            if not state:
                 ward.line.send(lapsed=ward.worker)
             elif not ward.is_reconciled:
                 # A report is good once: what was claimed after it is not in it.

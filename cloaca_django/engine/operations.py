@@ -1,4 +1,4 @@
-"""Off the path: what an operator may do to a run or a workflow.
+"""Off the path: what an operator may do to a run, a workflow or a worker.
 
 Each function is one short transaction on a session of its own, never inside the caller's. It locks
 the run's row first, checks its state, and raises InvalidTransition when the act makes no sense. Who
@@ -131,6 +131,18 @@ def resume_workflow(session: Session, name: str, *, by: str = "") -> None:
             session.run(sql_workers.release_held, [(id,) for id in held[start : start + 500]])
             session.announce()
     logger.info("workflow resumed", extra={"workflow": name, "by": by})
+
+
+def drain(session: Session, worker: UUID, *, by: str = "") -> bool:
+    """Ask a worker to claim nothing more; what it runs goes on. False unless it is alive.
+
+    It obeys at its next heartbeat, and stays so until it is started again.
+    """
+    inputs.check_words("drain()", by=by)
+    asked = bool(session.run(sql_workers.drain_worker, worker=worker))
+    if asked:
+        logger.info("worker asked to drain", extra={"worker_id": str(worker), "by": by})
+    return asked
 
 
 def replay(

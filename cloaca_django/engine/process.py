@@ -221,6 +221,8 @@ class Process:
             self._order(message["stop"])
         elif "lost" in message:
             self.worker.let_go({int(id): UUID(token) for id, token in message["lost"]})
+        elif "drain" in message:
+            self.worker.turn.is_draining = True
         elif "wake" in message:
             self.worker.wake()
         elif message.get("lapsed") == str(self.worker.claimer.worker) and not self._is_ending:

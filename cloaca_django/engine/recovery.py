@@ -39,9 +39,13 @@ def register(session: Session, worker: WorkerRow) -> None:
     )  # fmt: skip
 
 
-def renew(session: Session, worker: UUID) -> bool:
-    """Renew a lease; False when it lapsed and the worker was given up, so it must register anew."""
-    return bool(session.run(sql_workers.renew_lease, worker=worker))
+def renew(session: Session, worker: UUID) -> str:
+    """Renew a lease; returns the state in the worker's row, Draining when somebody asked for that.
+
+    Empty when it lapsed and the worker was given up, so it must register anew.
+    """
+    found = session.run(sql_workers.renew_lease, worker=worker)
+    return str(found[0][0]) if found else ""
 
 
 def say_state(session: Session, worker: UUID, state: str) -> None:

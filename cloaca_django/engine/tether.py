@@ -1,7 +1,7 @@
 """The line between a supervisor and one of its processes: JSON messages over a socket pair.
 
-Upwards go reports of what is claimed, downwards orders to stop and what reconcile found. When one
-end dies, the other reads the end of the stream.
+Upwards go reports of what is claimed, downwards orders to drain or stop and what reconcile found.
+When one end dies, the other reads the end of the stream.
 """
 
 from __future__ import annotations

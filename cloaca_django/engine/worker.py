@@ -277,9 +277,11 @@ class Worker:
             return
         live = self.live()
         worker = self.claimer.worker
-        if not recovery.renew(session, worker):
+        state = recovery.renew(session, worker)
+        if not state:
             self.register_anew(session)
             return
+        self.turn.is_draining |= state == WorkerState.DRAINING
         done = recovery.reconcile(session, worker, live, grace=GRACE_SECONDS)
         self.let_go({id: live[id] for id in done.lost})
         if done.requeued:
@@ -304,6 +306,8 @@ class Worker:
         logger.error("the lease of this worker lapsed; it registers anew")
         fresh = replace(self._row(), id=ids.new_token())
         recovery.register(session, fresh)
+        if self.turn.is_draining:
+            recovery.say_state(session, fresh.id, WorkerState.DRAINING)
         # Only now: a claim by a worker without a row would look like a dead worker's.
         self.claimer.worker = fresh.id
 

@@ -24,7 +24,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'workflow',
+                'verbose_name_plural': 'workflows',
                 'db_table': 'cloaca_workflow',
+                'permissions': [('run_workflow', 'Can start runs'), ('pause_workflow', 'Can pause and resume runs and workflows')],
             },
         ),
         migrations.CreateModel(
@@ -57,6 +59,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'schedule',
+                'verbose_name_plural': 'schedules',
                 'db_table': 'cloaca_schedule',
                 'indexes': [models.Index(condition=models.Q(('enabled', True), ('next_run_at__isnull', False), ('parked_at__isnull', True)), fields=['next_run_at'], name='cloaca_schedule_due'), models.Index(condition=models.Q(('parked_at__isnull', False)), fields=['workflow_name'], name='cloaca_schedule_parked')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('catchup_policy__in', ['all', 'latest', 'skip']), ('overlap_policy__in', ['start', 'skip'])), name='cloaca_schedule_policies_known'), models.CheckConstraint(condition=models.Q(('start_date__isnull', True), ('end_date__isnull', True), ('start_date__lte', models.F('end_date')), _connector='OR'), name='cloaca_schedule_ends_after_start')],
@@ -93,7 +96,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'run',
+                'verbose_name_plural': 'runs',
                 'db_table': 'cloaca_run',
+                'permissions': [('cancel_execution', 'Can cancel runs'), ('retry_execution', 'Can retry runs from where they failed'), ('view_context', 'Can see contexts and task logs')],
             },
         ),
         migrations.CreateModel(
@@ -108,6 +113,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'fire',
+                'verbose_name_plural': 'fires',
                 'db_table': 'cloaca_fire',
             },
         ),
@@ -140,6 +146,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'task',
+                'verbose_name_plural': 'tasks',
                 'db_table': 'cloaca_task',
             },
         ),
@@ -159,6 +166,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'attempt',
+                'verbose_name_plural': 'attempts',
                 'db_table': 'cloaca_attempt',
             },
         ),
@@ -172,6 +180,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'task log',
+                'verbose_name_plural': 'task logs',
                 'db_table': 'cloaca_log',
             },
         ),
@@ -194,7 +203,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'worker',
+                'verbose_name_plural': 'workers',
                 'db_table': 'cloaca_worker',
+                'permissions': [('drain_worker', 'Can let a worker take no more tasks')],
                 'indexes': [models.Index(fields=['state', 'lease_until'], name='cloaca_worker_lease')],
             },
         ),
@@ -209,6 +220,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'workflow definition',
+                'verbose_name_plural': 'workflow definitions',
                 'db_table': 'cloaca_definition',
                 'constraints': [models.UniqueConstraint(fields=('name', 'version'), name='cloaca_definition_once_per_version')],
             },
@@ -236,6 +248,18 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='pipelineexecution',
             index=models.Index(condition=models.Q(('finished_at__isnull', True), ('schedule__isnull', False)), fields=['schedule'], name='cloaca_run_open_of_schedule'),
+        ),
+        migrations.AddIndex(
+            model_name='pipelineexecution',
+            index=models.Index(fields=['workflow_name', '-id'], name='cloaca_run_of_workflow'),
+        ),
+        migrations.AddIndex(
+            model_name='pipelineexecution',
+            index=models.Index(condition=models.Q(('status__in', ['Failed', 'Cancelled'])), fields=['status', '-id'], name='cloaca_run_troubled'),
+        ),
+        migrations.AddIndex(
+            model_name='pipelineexecution',
+            index=models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['finished_at'], name='cloaca_run_finished'),
         ),
         migrations.AddConstraint(
             model_name='pipelineexecution',

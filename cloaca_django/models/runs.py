@@ -6,6 +6,7 @@ import uuid
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from cloaca_django import querysets
 from cloaca_django.core.states import RUN_FINAL, AttemptOutcome, Origin, RunStatus, TaskStatus
@@ -83,7 +84,13 @@ class PipelineExecution(models.Model):
 
     class Meta:
         db_table = "cloaca_run"
-        verbose_name = "run"
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        permissions = [
+            ("cancel_execution", _("Can cancel runs")),
+            ("retry_execution", _("Can retry runs from where they failed")),
+            ("view_context", _("Can see contexts and task logs")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["idempotency_key"],
@@ -131,6 +138,20 @@ class PipelineExecution(models.Model):
                 fields=["schedule"],
                 name="cloaca_run_open_of_schedule",
                 condition=_OPEN & Q(schedule__isnull=False),
+            ),
+            # Serves a workflow's history.
+            models.Index(fields=["workflow_name", "-id"], name="cloaca_run_of_workflow"),
+            # Serves the lists of what went wrong, newest first.
+            models.Index(
+                fields=["status", "-id"],
+                name="cloaca_run_troubled",
+                condition=Q(status__in=[RunStatus.FAILED, RunStatus.CANCELLED]),
+            ),
+            # Serves the figures of the last hours.
+            models.Index(
+                fields=["finished_at"],
+                name="cloaca_run_finished",
+                condition=Q(finished_at__isnull=False),
             ),
         ]
 
@@ -181,7 +202,8 @@ class TaskExecution(models.Model):
 
     class Meta:
         db_table = "cloaca_task"
-        verbose_name = "task"
+        verbose_name = _("task")
+        verbose_name_plural = _("tasks")
         constraints = [
             models.UniqueConstraint(fields=["run", "position"], name="cloaca_task_once_per_run"),
             models.CheckConstraint(
@@ -249,7 +271,8 @@ class TaskAttempt(models.Model):
 
     class Meta:
         db_table = "cloaca_attempt"
-        verbose_name = "attempt"
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
 
     def __str__(self) -> str:
         return f"attempt {self.attempt}: {self.outcome}"
@@ -265,7 +288,8 @@ class TaskLog(models.Model):
 
     class Meta:
         db_table = "cloaca_log"
-        verbose_name = "task log"
+        verbose_name = _("task log")
+        verbose_name_plural = _("task logs")
 
     def __str__(self) -> str:
         return f"log of attempt {self.attempt}"

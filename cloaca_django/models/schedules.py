@@ -6,6 +6,7 @@ import uuid
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from cloaca_django import querysets
 from cloaca_django.core.states import CatchupPolicy, OverlapPolicy
@@ -75,7 +76,8 @@ class CronSchedule(models.Model):
 
     class Meta:
         db_table = "cloaca_schedule"
-        verbose_name = "schedule"
+        verbose_name = _("schedule")
+        verbose_name_plural = _("schedules")
         constraints = [
             models.CheckConstraint(
                 condition=Q(catchup_policy__in=CatchupPolicy.values)
@@ -133,7 +135,8 @@ class CronExecution(models.Model):
 
     class Meta:
         db_table = "cloaca_fire"
-        verbose_name = "fire"
+        verbose_name = _("fire")
+        verbose_name_plural = _("fires")
         constraints = [
             models.UniqueConstraint(
                 fields=["schedule", "scheduled_time"], name="cloaca_fire_once_per_time"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from cloaca_django import querysets
 from cloaca_django.core.states import WorkerState
@@ -23,7 +24,8 @@ class WorkflowDefinition(models.Model):
 
     class Meta:
         db_table = "cloaca_definition"
-        verbose_name = "workflow definition"
+        verbose_name = _("workflow definition")
+        verbose_name_plural = _("workflow definitions")
         constraints = [
             models.UniqueConstraint(
                 fields=["name", "version"], name="cloaca_definition_once_per_version"
@@ -50,7 +52,12 @@ class WorkflowControl(models.Model):
 
     class Meta:
         db_table = "cloaca_workflow"
-        verbose_name = "workflow"
+        verbose_name = _("workflow")
+        verbose_name_plural = _("workflows")
+        permissions = [
+            ("run_workflow", _("Can start runs")),
+            ("pause_workflow", _("Can pause and resume runs and workflows")),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -77,7 +84,9 @@ class Worker(models.Model):
 
     class Meta:
         db_table = "cloaca_worker"
-        verbose_name = "worker"
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        permissions = [("drain_worker", _("Can let a worker take no more tasks"))]
         indexes = [
             # Serves the sweep.
             models.Index(fields=["state", "lease_until"], name="cloaca_worker_lease")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import closing
 
 import pytest
 from django.db import connection
 
-from cloaca_django.core.states import WorkerState
+from cloaca_django.core.states import TaskStatus, WorkerState
+from cloaca_django.dialect import open_session
+from cloaca_django.engine import operations
 from cloaca_django.models import PipelineExecution, TaskExecution, Worker
 from tests.worksite.process import status_of, task_of, until
 
@@ -46,6 +49,30 @@ def test_there_is_one_row_and_one_process_for_each_and_none_for_the_supervisor(p
 def test_the_supervisor_renews_every_lease(pair):
     before = dict(alive().values_list("pk", "lease_until"))
     until(lambda: all(row.lease_until > before[row.pk] for row in alive()), what="new leases")
+
+
+def await_heartbeat(worker):
+    before = Worker.objects.get(pk=worker).lease_until
+    until(lambda: Worker.objects.get(pk=worker).lease_until > before, what="a heartbeat")
+
+
+def test_a_process_obeys_who_drains_it_and_the_other_takes_the_work(pair, worksite):
+    drained = alive().first()
+    with closing(open_session("default")) as session:
+        assert operations.drain(session, drained.pk, by="ana")
+        assert not operations.drain(session, drained.pk)
+    # The order comes with the supervisor's next renewal.
+    for _ in range(2):
+        await_heartbeat(drained.pk)
+    for _ in range(4):
+        worksite.enqueue("gated")
+    # Two slots, and both in the other process.
+    assert drained.pid not in worksite.await_told("began", 2)
+    ready = TaskExecution.objects.filter(status=TaskStatus.READY)
+    assert ready.count() == 2
+    worksite.open()
+    assert drained.pid not in worksite.await_told("began", 4)
+    assert Worker.objects.get(pk=drained.pk).state == WorkerState.DRAINING
 
 
 def test_a_dead_processes_task_comes_back_at_once_and_is_charged_a_crash(pair, worksite):

@@ -29,6 +29,7 @@ DEFAULTS = {
     "LOG_CAPTURE_BYTES": 65536,
     "RETENTION_DAYS": 90,
     "REDACT_KEYS": (),
+    "ADMIN_POLL_SECONDS": 2,
     "DATABASE": "default",
     "NOTIFY": True,
     "EAGER": False,
@@ -64,6 +65,7 @@ def test_every_key_says_what_it_is_for():
     [
         ("PIPELINE_TIMEOUT_SECONDS", None, None),
         ("RETENTION_DAYS", None, None),
+        ("ADMIN_POLL_SECONDS", None, None),
         ("RETENTION_DAYS", 0.5, 0.5),
         ("QUEUES", ["mail", "default"], ("mail", "default")),
         ("REDACT_KEYS", ["iban"], ("iban",)),
@@ -108,6 +110,7 @@ def test_a_number_out_of_its_range_or_type_is_refused(settings, name, value):
         ({"QUEUES": ["a", "a"]}, "QUEUES", "twice"),
         ({"REDACT_KEYS": [""]}, "REDACT_KEYS", "non-empty"),
         ({"RETENTION_DAYS": 0}, "RETENTION_DAYS", "or None"),
+        ({"ADMIN_POLL_SECONDS": 1}, "ADMIN_POLL_SECONDS", "or None"),
         ([], "EAGER", "must be a dict"),
         (None, "EAGER", "must be a dict"),
     ],

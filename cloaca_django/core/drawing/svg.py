@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
 from unicodedata import east_asian_width
 
-from cloaca_django.core.drawing.layout import Layout, Spot, place
+from cloaca_django.core.drawing.geometry import MARGIN, NODE_HEIGHT, Box, plan
 from cloaca_django.core.drawing.picture import Node, Picture
 from cloaca_django.core.states import TaskStatus
 
-NODE_HEIGHT = 44.0
-ROW_GAP = 16.0
-BEND_GAP = 14.0
-COLUMN_GAP = 56.0
-MARGIN = 20.0
 HEADING = 40.0
 LETTER = 7.3  # how wide a letter of the 13 px font is, on the safe side
 SMALL = 6.2
@@ -44,24 +38,13 @@ _TONES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """Where a node is drawn."""
-
-    node: Node
-    x: float
-    y: float
-    width: float
-
-
 def to_svg(picture: Picture) -> str:
     """Return a whole SVG document. Every name in it is escaped."""
-    layout = place(picture.graph, node_gap=NODE_HEIGHT + ROW_GAP, bend_gap=BEND_GAP + ROW_GAP / 2)
-    columns = _columns(picture, layout)
-    boxes = _boxes(picture, layout, columns)
-    width = columns[-1][0] + columns[-1][1] + MARGIN
-    width = max(width, 2 * MARGIN + LETTER * _letters(f"{picture.title}  {picture.subtitle}"))
-    height = HEADING + max(layout.heights.values()) + NODE_HEIGHT + 2 * MARGIN
+    nodes = {node.name: node for node in picture.nodes}
+    widths = {name: _width(node) for name, node in nodes.items()}
+    drawn = plan(picture.graph, widths, top=HEADING)
+    title = LETTER * letters(f"{picture.title}  {picture.subtitle}")
+    width, height = max(drawn.width, 2 * MARGIN + title), drawn.height
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="cloaca-graph" role="img"'
         f' width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
@@ -71,8 +54,11 @@ def to_svg(picture: Picture) -> str:
         '<rect class="paper" width="100%" height="100%"/>',
         f'<text class="title" x="{MARGIN:.0f}" y="30">{_safe(picture.title)}'
         f'<tspan class="detail" dx="12">{_safe(picture.subtitle)}</tspan></text>',
-        *(_edge(path, layout, columns, boxes) for path in layout.paths.values()),
-        *(_node(box) for box in boxes.values()),
+        *(
+            f'<path class="edge" d="{edge.path}"/><path class="head" d="{edge.head}"/>'
+            for edge in drawn.edges
+        ),
+        *(_node(box, nodes[name]) for name, box in drawn.boxes.items()),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -82,43 +68,14 @@ def _summary(picture: Picture) -> str:
     return f"Workflow {picture.title}: {len(picture.nodes)} tasks"
 
 
-def _columns(picture: Picture, layout: Layout) -> list[tuple[float, float]]:
-    """Return the left edge and the width of each layer."""
-    nodes = {node.name: node for node in picture.nodes}
-    result: list[tuple[float, float]] = []
-    x = MARGIN
-    for layer in layout.layers:
-        width = max(_width(nodes[spot.name]) for spot in layer if not spot.is_bend)
-        result.append((x, width))
-        x += width + COLUMN_GAP
-    return result
-
-
 def _width(node: Node) -> float:
-    name = LETTER * min(MAX_LETTERS, _letters(node.name))
-    words = SMALL * min(MAX_LETTERS, _letters(_words(node)))
+    name = LETTER * min(MAX_LETTERS, letters(node.name))
+    words = SMALL * min(MAX_LETTERS, letters(_words(node)))
     return max(name, words, 60.0) + 28.0
 
 
-def _boxes(picture: Picture, layout: Layout, columns: list[tuple[float, float]]) -> dict[str, _Box]:
-    nodes = {node.name: node for node in picture.nodes}
-    return {
-        spot.name: _Box(
-            nodes[spot.name], columns[at][0], _y(layout, spot) - NODE_HEIGHT / 2, columns[at][1]
-        )
-        for at, layer in enumerate(layout.layers)
-        for spot in layer
-        if not spot.is_bend
-    }
-
-
-def _y(layout: Layout, spot: Spot) -> float:
-    return HEADING + MARGIN + NODE_HEIGHT / 2 + layout.heights[spot]
-
-
-def _node(box: _Box) -> str:
+def _node(box: Box, node: Node) -> str:
     """Draw a box: the name, and below it the state in words, never by colour alone."""
-    node = box.node
     tone = f" tone-{_TONES[TaskStatus(node.state)]}" if node.state else ""
     words = _words(node)
     middle = box.y + (18 if words else 27)
@@ -129,10 +86,10 @@ def _node(box: _Box) -> str:
         f' height="{NODE_HEIGHT:.1f}" rx="6"/>',
         f'<rect class="mark" x="{box.x:.1f}" y="{box.y + 6:.1f}" width="4"'
         f' height="{NODE_HEIGHT - 12:.1f}" rx="2"/>',
-        f'<text class="name" x="{box.x + 14:.1f}" y="{middle:.1f}">{_safe(_cut(node.name))}</text>',
+        f'<text class="name" x="{box.x + 14:.1f}" y="{middle:.1f}">{_safe(cut(node.name))}</text>',
     ]
     if words:
-        text = _safe(_cut(words))
+        text = _safe(cut(words))
         parts.append(
             f'<text class="detail" x="{box.x + 14:.1f}" y="{box.y + 35:.1f}">{text}</text>'
         )
@@ -143,27 +100,6 @@ def _node(box: _Box) -> str:
 
 def _words(node: Node) -> str:
     return ", ".join(part for part in (node.state, node.detail) if part)
-
-
-def _edge(
-    path: list[Spot], layout: Layout, columns: list[tuple[float, float]], boxes: dict[str, _Box]
-) -> str:
-    """Draw an edge: level through every column it passes, curved between two columns."""
-    first, last = path[0], path[-1]
-    x = columns[first.layer][0] + boxes[first.name].width
-    y = _y(layout, first)
-    steps = [f"M{x:.1f} {y:.1f}"]
-    for spot in path[1:]:
-        left, width = columns[spot.layer]
-        end, level = (left - 7 if spot is last else left), _y(layout, spot)
-        bend = (x + end) / 2
-        steps.append(f"C{bend:.1f} {y:.1f} {bend:.1f} {level:.1f} {end:.1f} {level:.1f}")
-        if spot.is_bend:
-            steps.append(f"H{left + width:.1f}")
-        x, y = left + width, level
-    tip = columns[last.layer][0] - 1
-    head = f"M{tip - 7:.1f} {y - 4:.1f}L{tip:.1f} {y:.1f}L{tip - 7:.1f} {y + 4:.1f}Z"
-    return f'<path class="edge" d="{"".join(steps)}"/><path class="head" d="{head}"/>'
 
 
 def _style() -> str:
@@ -191,16 +127,17 @@ def _style() -> str:
     return f"<style>{''.join(rules)}</style>"
 
 
-def _letters(text: str) -> int:
+def letters(text: str) -> int:
     """Count how many letters wide a text is; East Asian ones are twice as wide."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _cut(text: str) -> str:
-    if _letters(text) <= MAX_LETTERS:
+def cut(text: str) -> str:
+    """Return a text that fits into a box."""
+    if letters(text) <= MAX_LETTERS:
         return text
     kept = text
-    while _letters(kept) > MAX_LETTERS - 1:
+    while letters(kept) > MAX_LETTERS - 1:
         kept = kept[:-1]
     return f"{kept}…"
 

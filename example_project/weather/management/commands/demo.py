@@ -15,6 +15,7 @@ NEXT = """
 Look next:
   {python} manage.py runserver           then http://127.0.0.1:8000/
   {python} manage.py cloaca_worker       and upload a CSV file on that page
+  {python} manage.py createsuperuser     for runs, graphs and logs at http://127.0.0.1:8000/admin/
   {python} manage.py cloaca_status       runs and workers
   {python} manage.py cloaca_graph seattle_weather
   {python} manage.py cloaca_schedules list

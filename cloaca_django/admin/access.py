@@ -1,0 +1,35 @@
+"""Who may do what. Each act has a permission of its own, beside Django's ``view_...``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Model
+from django.http import HttpRequest
+
+APP = "cloaca_django"
+
+RUN = "run_workflow"
+PAUSE = "pause_workflow"
+RETRY = "retry_execution"
+CANCEL = "cancel_execution"
+VIEW_CONTEXT = "view_context"
+DRAIN = "drain_worker"
+
+
+def may(request: HttpRequest, codename: str) -> bool:
+    """Say whether the person who asks has a permission of ours."""
+    user: Any = request.user
+    return bool(user.is_active and user.has_perm(f"{APP}.{codename}"))
+
+
+def may_view(request: HttpRequest, model: type[Model]) -> bool:
+    """Say whether rows of a table may be seen; who may change them may see them."""
+    name = model._meta.model_name
+    return may(request, f"view_{name}") or may(request, f"change_{name}")
+
+
+def name_of(request: HttpRequest) -> str:
+    """Return how the engine's rows call the person who asks."""
+    user: Any = request.user
+    return str(user.get_username())[:255]

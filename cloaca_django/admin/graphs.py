@@ -1,0 +1,151 @@
+"""A graph as numbers and words for a template, which paints and escapes it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from cloaca_django.admin import vocabulary
+from cloaca_django.core import graph
+from cloaca_django.core.drawing.geometry import NODE_HEIGHT, Plan, plan
+from cloaca_django.core.drawing.svg import LETTER, MAX_LETTERS, cut, letters
+from cloaca_django.core.states import TaskStatus
+
+MAX_NODES = 300
+WORDS_WIDTH = 148.0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One task to draw. ``status`` is empty outside a run; ``words`` are a few more words."""
+
+    name: str
+    dependencies: tuple[str, ...]
+    status: str = ""
+    words: str = ""
+    link: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A box as the template paints it."""
+
+    x: str
+    y: str
+    width: str
+    name: str
+    words: str
+    title: str
+    link: str
+    tone: str
+    is_pending: bool
+    text_x: str
+    name_y: str
+    words_y: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An edge as the template paints it: coloured like the task it leads to."""
+
+    path: str
+    head: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A whole graph. ``is_collapsed`` says that each box is a layer of tasks."""
+
+    width: str
+    height: str
+    node_height: str
+    shapes: Sequence[Shape]
+    lines: Sequence[Line]
+    label: str
+    is_collapsed: bool
+
+
+def draw(nodes: Sequence[Node], *, label: str) -> Drawing:
+    """Draw tasks, in topological order; of more than ``MAX_NODES`` only the layers."""
+    is_collapsed = len(nodes) > MAX_NODES
+    drawn = _layers(nodes) if is_collapsed else nodes
+    where = _plan(tuple((node.name, node.dependencies) for node in drawn))
+    by_name = {node.name: node for node in drawn}
+    return Drawing(
+        width=f"{where.width:.0f}",
+        height=f"{where.height:.0f}",
+        node_height=f"{NODE_HEIGHT:.0f}",
+        shapes=[_shape(by_name[name], where) for name in where.boxes],
+        lines=[Line(e.path, e.head, _tone(by_name[e.target])) for e in where.edges],
+        label=label,
+        is_collapsed=is_collapsed,
+    )
+
+
+# A run's graph stays the same while its statuses change, and is drawn every two seconds.
+@lru_cache(maxsize=64)
+def _plan(edges: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
+    widths = {
+        name: max(WORDS_WIDTH, LETTER * min(MAX_LETTERS, letters(name)) + 28) for name, _ in edges
+    }
+    return plan(dict(edges), widths)
+
+
+def _shape(node: Node, where: Plan) -> Shape:
+    box = where.boxes[node.name]
+    words = node.words
+    return Shape(
+        x=f"{box.x:.1f}", y=f"{box.y:.1f}", width=f"{box.width:.1f}",
+        name=cut(node.name), words=cut(words), title=node.title or node.name, link=node.link,
+        tone=_tone(node), is_pending=node.status == TaskStatus.PENDING,
+        text_x=f"{box.x + 14:.1f}", name_y=f"{box.y + (18 if words else 27):.1f}",
+        words_y=f"{box.y + 35:.1f}",
+    )  # fmt: skip
+
+
+def _tone(node: Node) -> str:
+    return vocabulary.word(node.status).tone if node.status else "plain"
+
+
+def _layers(nodes: Sequence[Node]) -> Sequence[Node]:
+    """Return one node per layer, with how many of its tasks are in which state."""
+    by_name = {node.name: node for node in nodes}
+    levels = graph.levels({node.name: node.dependencies for node in nodes})
+    found: list[Node] = []
+    for at, level in enumerate(levels, 1):
+        counts = Counter(by_name[name].status for name in level)
+        found.append(
+            Node(
+                _("layer %(number)d: %(tasks)s") % {"number": at, "tasks": _tasks(len(level))},
+                (found[-1].name,) if found else (),
+                status=_worst(counts),
+                words=vocabulary.counts_in_words(counts),
+                title=", ".join(level[:20]),
+            )
+        )
+    return found
+
+
+def _tasks(count: int) -> str:
+    return ngettext("%d task", "%d tasks", count) % count
+
+
+def _worst(counts: Mapping[str, int]) -> str:
+    """Return the state that a reader should see first."""
+    return next((status for status in vocabulary.READING_ORDER if counts.get(status)), "")
+
+
+def of_tasks(dependencies: Mapping[str, tuple[str, ...]], known: Iterable[str]) -> Sequence[Node]:
+    """Return nodes outside of a run, without edges to what is not there."""
+    names = set(known)
+    return [
+        Node(name, tuple(one for one in waits if one in names))
+        for name, waits in dependencies.items()
+    ]

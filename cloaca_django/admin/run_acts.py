@@ -1,0 +1,160 @@
+"""What a person may do to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from cloaca_django.admin import access, vocabulary
+from cloaca_django.admin.confirming import Act, Doing, Done, Why
+from cloaca_django.conf import settings
+from cloaca_django.core import registry
+from cloaca_django.core.states import RUN_FINAL, RunStatus, TaskStatus
+from cloaca_django.models import TaskExecution
+from cloaca_django.runner import DefaultRunner
+
+SHOWN = 12
+
+
+def runner() -> DefaultRunner:
+    """Return the site's runner. It starts no thread: nothing is executed here."""
+    return DefaultRunner(using=settings.DATABASE)
+
+
+def _if_open(run: Any) -> str:
+    if run.status in RUN_FINAL:
+        return _("This run has ended: %s.") % str(vocabulary.word(run.status).word)
+    return ""
+
+
+def _if_pausable(run: Any) -> str:
+    return _("This run is paused already.") if run.status == RunStatus.PAUSED else _if_open(run)
+
+
+def _if_paused(run: Any) -> str:
+    return "" if run.status == RunStatus.PAUSED else _("This run is not paused.")
+
+
+def _if_repeatable(run: Any) -> str:
+    if run.status not in RUN_FINAL:
+        return _("This is possible once the run has ended.")
+    if registry.snapshot().get(run.workflow_name) is None:
+        return str(_("No workflow “%s” is registered in this process.") % run.workflow_name)
+    return ""
+
+
+def _if_retryable(run: Any) -> str:
+    if run.status == RunStatus.COMPLETED:
+        return _("Nothing failed in this run; it can be run again from the start.")
+    return _if_repeatable(run)
+
+
+def _explain_cancel(run: Any) -> Iterator[str]:
+    yield _(
+        "It ends at once as cancelled: open tasks start no more, and what is running now is not"
+        " recorded. Runs that its tasks started end too. What has been done stays done."
+    )
+
+
+def _explain_pause(run: Any) -> Iterator[str]:
+    yield _("No further task of it starts until it is resumed. Tasks that run now finish.")
+
+
+def _explain_resume(run: Any) -> Iterator[str]:
+    yield _("Its waiting tasks may start again.")
+    if run.pause_reason:
+        facts = {"by": run.paused_by or "?", "reason": run.pause_reason}
+        yield _("It was paused by %(by)s: %(reason)s") % facts
+
+
+def _explain_rerun(run: Any) -> Iterator[str]:
+    yield _(
+        "A new run with the same initial context does every task again. This one stays as it is."
+    )
+    yield from _version_note(run)
+
+
+def _explain_retry(run: Any) -> Iterator[str]:
+    yield _(
+        "A new run takes over what completed and does the rest again. This one stays as it ended."
+    )
+    tasks = TaskExecution.objects.using(settings.DATABASE).filter(run=run).in_graph_order()
+    names = tasks.values_list("name", "status")
+    kept = [name for name, status in names if status == TaskStatus.COMPLETED]
+    again = [name for name, status in names if status != TaskStatus.COMPLETED]
+    yield _("Runs again: %s") % _listed(again)
+    if kept:
+        yield _("Results kept: %s") % _listed(kept)
+    yield from _version_note(run)
+
+
+def _version_note(run: Any) -> Iterator[str]:
+    workflow = registry.snapshot().get(run.workflow_name)
+    if workflow is not None and workflow.version != run.workflow_version:
+        yield _("The workflow has changed since: the new run follows today's definition.")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    text = ", ".join(names[:SHOWN])
+    return text + (" " + _("and %d more") % more if more > 0 else "")
+
+
+def _cancel(doing: Doing) -> Done:
+    runner().cancel(doing.row.pk, by=doing.by, reason=doing.reason)
+    return Done(_("The run was cancelled."), _logged(str(RunStatus.CANCELLED), doing))
+
+
+def _pause(doing: Doing) -> Done:
+    runner().pause(doing.row.pk, by=doing.by, reason=doing.reason)
+    return Done(_("The run is paused."), _logged(str(RunStatus.PAUSED), doing))
+
+
+def _resume(doing: Doing) -> Done:
+    runner().resume(doing.row.pk, by=doing.by)
+    return Done(_("The run goes on."), "Resumed.")
+
+
+def _again(verb: str, *, from_start: bool) -> Callable[[Doing], Done]:
+    def perform(doing: Doing) -> Done:
+        made = runner().replay(
+            doing.row.pk, from_start=from_start, by=doing.by, reason=doing.reason
+        )
+        says = _("A new run was started: %s") % made.id
+        return Done(says, _logged(f"{verb} as {made.id}", doing), made.id)
+
+    return perform
+
+
+def _logged(text: str, doing: Doing) -> str:
+    """Return an entry of the log; those are English, as Django stores its own."""
+    return f"{text}: {doing.reason}" if doing.reason else f"{text}."
+
+
+CANCEL = Act(
+    "cancel", access.CANCEL, gettext_lazy("Cancel…"), gettext_lazy("Cancel %(what)s?"),
+    gettext_lazy("Yes, cancel it"), _explain_cancel, _if_open, _cancel, is_grave=True,
+)  # fmt: skip
+PAUSE = Act(
+    "pause", access.PAUSE, gettext_lazy("Pause…"), gettext_lazy("Pause %(what)s?"),
+    gettext_lazy("Yes, pause it"), _explain_pause, _if_pausable, _pause, Why.ALWAYS,
+)  # fmt: skip
+RESUME = Act(
+    "resume", access.PAUSE, gettext_lazy("Resume…"), gettext_lazy("Resume %(what)s?"),
+    gettext_lazy("Yes, let it go on"), _explain_resume, _if_paused, _resume, Why.NEVER,
+)  # fmt: skip
+RETRY = Act(
+    "retry", access.RETRY, gettext_lazy("Retry from failure…"),
+    gettext_lazy("Retry %(what)s from where it failed?"), gettext_lazy("Yes, retry it"),
+    _explain_retry, _if_retryable, _again("Retried", from_start=False),
+)  # fmt: skip
+RERUN = Act(
+    "rerun", access.RUN, gettext_lazy("Run again…"),
+    gettext_lazy("Run %(what)s again from the start?"), gettext_lazy("Yes, run it again"),
+    _explain_rerun, _if_repeatable, _again("Run again", from_start=True),
+)  # fmt: skip
+
+ACTS = {act.slug: act for act in (CANCEL, PAUSE, RESUME, RETRY, RERUN)}

@@ -1,0 +1,113 @@
+"""The form behind "Run now": declared inputs, further context as JSON, when and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from cloaca_django.admin.confirming import MAX_REASON
+from cloaca_django.core.context import Context
+from cloaca_django.core.params import REQUIRED, Param
+from cloaca_django.core.workflow import Workflow
+from cloaca_django.errors import InvalidContext
+
+_FIELDS: Mapping[type, tuple[type[forms.Field], Any]] = {
+    str: (forms.CharField, gettext_lazy("text")),
+    int: (forms.IntegerField, gettext_lazy("whole number")),
+    float: (forms.FloatField, gettext_lazy("number")),
+    bool: (forms.BooleanField, gettext_lazy("yes or no")),
+    list: (forms.JSONField, gettext_lazy("JSON list")),
+    dict: (forms.JSONField, gettext_lazy("JSON object")),
+}
+
+
+class AboutForm(forms.Form):
+    """What every run may be given, whatever its workflow declares."""
+
+    required_css_class = "required"
+
+    context = forms.CharField(
+        label=gettext_lazy("Further context (JSON)"),
+        required=False,
+        initial="{}",
+        widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false", "class": "cloaca-code"}),
+    )
+    start_at = forms.DateTimeField(
+        label=gettext_lazy("Not before"),
+        required=False,
+        help_text=gettext_lazy("Empty: at once. In the time zone of this admin."),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+    )
+    reason = forms.CharField(
+        label=gettext_lazy("Reason (if you like)"), required=False, max_length=MAX_REASON
+    )
+
+    def clean_context(self) -> dict[str, Any]:
+        """Read the JSON; a mistake is named by its line and column."""
+        text = self.cleaned_data["context"].strip()
+        if not text:
+            return {}
+        try:
+            json.loads(text)
+            return Context.from_json(text).to_dict()
+        except json.JSONDecodeError as error:
+            where = {"line": error.lineno, "column": error.colno, "problem": error.msg}
+            raise forms.ValidationError(
+                _("line %(line)d, column %(column)d: %(problem)s") % where
+            ) from error
+        except (InvalidContext, ValueError, RecursionError) as error:
+            raise forms.ValidationError(str(error)[:500]) from error
+
+    @property
+    def start(self) -> datetime | None:
+        """When the run may start."""
+        found: datetime | None = self.cleaned_data["start_at"]
+        return found
+
+
+def inputs_of(workflow: Workflow, data: Any = None) -> forms.BaseForm | None:
+    """Return the form of the declared inputs, bound to ``data``; None when nothing is declared."""
+    params = workflow.params
+    if params is None:
+        return None
+    if isinstance(params, tuple):
+        fields = {param.name: _field(param) for param in params}
+        made = type("InputsForm", (forms.Form,), {**fields, "required_css_class": "required"})
+        return made(data, prefix="input")  # type: ignore[no-any-return]
+    form: forms.BaseForm = params(data, prefix="input")
+    return form
+
+
+def _field(param: Param) -> forms.Field:
+    kind, words = _FIELDS[param.type]
+    is_required = param.default is REQUIRED
+    facts: dict[str, Any] = {
+        "label": param.name,
+        "help_text": words,
+        "required": is_required and param.type is not bool,
+        "initial": None if is_required else param.default,
+    }
+    if param.type is str:
+        facts["strip"] = False
+    return kind(**facts)
+
+
+def values_of(workflow: Workflow, form: forms.BaseForm) -> dict[str, Any]:
+    """Return what a valid form of inputs holds, as a context may hold it."""
+    if isinstance(workflow.params, tuple):
+        empty = {p.name for p in workflow.params if form.cleaned_data[p.name] in (None, "")}
+        optional = {p.name for p in workflow.params if p.default is not REQUIRED}
+        left_out = empty & optional
+        return {name: v for name, v in form.cleaned_data.items() if name not in left_out}
+    # The author's own form is asked once more when the run is submitted, so it gets what was typed.
+    typed = {
+        name: field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
+        for name, field in form.fields.items()
+    }
+    return {name: value for name, value in typed.items() if value not in (None, "")}

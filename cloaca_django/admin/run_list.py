@@ -1,0 +1,297 @@
+"""The list of runs: it stands still, costs the same with a million rows, and acts on many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from cloaca_django.admin import access, confirming, run_acts, spans, vocabulary
+from cloaca_django.admin.confirming import Act
+from cloaca_django.admin.read_only import ReadOnlyAdmin
+from cloaca_django.admin.run_rows import Facts, RunRows
+from cloaca_django.conf import settings
+from cloaca_django.core import registry
+from cloaca_django.core.states import RUN_FINAL, Origin, RunStatus
+from cloaca_django.engine import overview
+from cloaca_django.models import PipelineExecution, WorkflowControl
+
+# Counting goes no further: a count of a million rows takes longer than the page.
+MAX_COUNTED = 10_000
+MAX_CHOSEN = 1_000
+LIVE_SECONDS = 15
+BEFORE = "before"
+ID_PREFIX = 4
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of what can be counted quickly; older rows are behind ``before=``."""
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are, at most ``MAX_COUNTED``."""
+        found: Any = self.object_list
+        count: int = found.order_by()[:MAX_COUNTED].count()
+        return count
+
+
+class RunList(ChangeList):
+    """Django's list, with ``before=<id>`` and what the columns of a page need, read together."""
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        found.pop(BEFORE, None)
+        return found
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        self.result_list = rows
+        page: Any = self.model_admin
+        self.at = page.read_columns(rows)
+        is_capped = self.result_count >= MAX_COUNTED
+        self.older = ""
+        if is_capped and rows and self.page_num == self.paginator.num_pages:
+            self.older = self.get_query_string({BEFORE: rows[-1].pk}, ["p"])
+        self.is_capped = is_capped
+        if not self.query and not self.has_active_filters:
+            # Else Django offers to show all of what is shown already.
+            self.full_result_count = self.result_count
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """By the status that people see."""
+
+    title = gettext_lazy("status")
+    parameter_name = "status"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(status), vocabulary.word(status).label) for status in RunStatus]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        asked = self.value()
+        if asked not in RunStatus.values:
+            return None
+        if asked in RUN_FINAL:
+            return queryset.filter(status=asked)
+        open_runs: Any = queryset
+        found: QuerySet[Any] = open_runs.found_open().filter(shown_status=asked)
+        return found
+
+
+class WorkflowFilter(admin.SimpleListFilter):
+    """By workflow: those that this process or the database knows."""
+
+    title = gettext_lazy("workflow")
+    parameter_name = "workflow"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        stored = WorkflowControl.objects.using(settings.DATABASE).values_list("name", flat=True)
+        return [(name, name) for name in sorted({*registry.names(), *stored})]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        asked = self.value()
+        return queryset.filter(workflow_name=asked) if asked else None
+
+
+class OriginFilter(admin.SimpleListFilter):
+    """By who asked for the run."""
+
+    title = gettext_lazy("origin")
+    parameter_name = "origin"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(origin), vocabulary.ORIGINS[origin]) for origin in Origin]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        return queryset.filter(origin=self.value()) if self.value() in Origin.values else None
+
+
+class FinishedFilter(admin.SimpleListFilter):
+    """By when the run ended."""
+
+    title = gettext_lazy("time of its end")
+    parameter_name = "finished"
+    _HOURS: Mapping[str, tuple[int, Any]] = {
+        "hour": (1, gettext_lazy("the last hour")),
+        "day": (24, gettext_lazy("the last 24 hours")),
+        "week": (168, gettext_lazy("the last 7 days")),
+    }
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(key, label) for key, (_hours, label) in self._HOURS.items()]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        found = self._HOURS.get(self.value() or "")
+        if found is None:
+            return None
+        since = overview.read_clock(settings.DATABASE) - timedelta(hours=found[0])
+        return queryset.filter(finished_at__gte=since)
+
+
+def _permitted(act: Act) -> Callable[[Any, HttpRequest], bool]:
+    return lambda _admin, request: access.may(request, act.permission)
+
+
+def _bulk(act: Act) -> Any:
+    """Return the action of Django's list that asks before it does ``act`` to what was chosen."""
+
+    @admin.action(description=act.label, permissions=[act.slug])
+    def ask(page: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        rows = list(queryset.order_by("-id")[: MAX_CHOSEN + 1])
+        return confirming.ask_for_many(page, request, rows, act=act, limit=MAX_CHOSEN)
+
+    ask.__name__ = act.slug
+    return ask
+
+
+class RunListAdmin(ReadOnlyAdmin):
+    """The columns, filters and actions of the list."""
+
+    list_display = ("shown", "run", "happened", "moment")
+    list_display_links = ("run",)
+    list_filter = (StatusFilter, WorkflowFilter, OriginFilter, FinishedFilter)
+    search_fields = ("workflow_name",)
+    search_help_text = gettext_lazy("The start of a run's id, or of a workflow's name")
+    ordering = ("-id",)
+    sortable_by = ()
+    paginator = CappedPaginator
+    list_max_show_all = 0
+    show_facets = admin.ShowFacets.NEVER
+    actions = [_bulk(run_acts.RETRY), _bulk(run_acts.RERUN), _bulk(run_acts.CANCEL)]
+    change_list_template = "admin/cloaca_django/run_list.html"
+
+    has_retry_permission = _permitted(run_acts.RETRY)
+    has_rerun_permission = _permitted(run_acts.RERUN)
+    has_cancel_permission = _permitted(run_acts.CANCEL)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PipelineExecution]:
+        found: QuerySet[Any] = super().get_queryset(request)
+        found = found.with_shown_status().defer("context")  # type: ignore[attr-defined]
+        before = _uuid(request.GET.get(BEFORE, ""))
+        return found.filter(pk__lt=before) if before else found
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Search by the start of an id or of a name. Contexts are never searched."""
+        term = search_term.strip().replace("\x00", "")
+        if not term:
+            return queryset, False
+        found = Q(workflow_name__startswith=term)
+        if bounds := _id_range(term):
+            found |= Q(pk__gte=bounds[0], pk__lte=bounds[1])
+        return queryset.filter(found), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list. What is new is counted above it and moves no row."""
+        seconds = settings.ADMIN_POLL_SECONDS
+        newest = PipelineExecution.objects.using(settings.DATABASE).newest_first()
+        facts = {
+            "poll": round(1000 * max(seconds, LIVE_SECONDS)) if seconds else 0,
+            "units": spans.units(),
+            "newest": newest.values_list("pk", flat=True).first() or "",
+            "title": _("Runs"),
+            "is_empty_table": False,
+        }
+        return super().changelist_view(request, {**facts, **(extra_context or {})})
+
+    def changes_view(self, request: HttpRequest) -> HttpResponse:
+        """Say how many runs are newer than the list that was shown, as JSON for the script."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        since = _uuid(request.GET.get("since", ""))
+        found = PipelineExecution.objects.using(settings.DATABASE).newest_first()
+        found = found.filter(pk__gt=since) if since else found
+        count = len(found.values_list("pk", flat=True)[:1000])
+        text = ngettext("%d new run", "%d new runs", count) % count if count else ""
+        return JsonResponse({"new": count, "text": text})
+
+    def bulk_view(self, request: HttpRequest, *, slug: str) -> HttpResponse:
+        """Do to many runs what was asked and confirmed."""
+        act = run_acts.ACTS[slug]
+        if not (self.has_view_permission(request) and access.may(request, act.permission)):
+            raise PermissionDenied
+        if request.method != "POST":
+            return HttpResponseRedirect(self.url("changelist"))
+        ids = [_uuid(text) for text in request.POST.get("ids", "").split(",")[:MAX_CHOSEN]]
+        chosen = [id for id in ids if id is not None]
+        rows = self.get_queryset(request).filter(pk__in=chosen)
+        return confirming.do_to_many(self, request, rows, act=act)
+
+    # -- columns
+
+    def read_columns(self, rows: list[PipelineExecution]) -> datetime:
+        """Read what the columns need, and hang it to each row; returns the database's time."""
+        read = RunRows(settings.DATABASE, rows)
+        for row in rows:
+            row.admin_facts = read.facts(row)  # type: ignore[attr-defined]
+        return read.at
+
+    @admin.display(description=gettext_lazy("status"))
+    def shown(self, row: Any) -> SafeString:
+        return _facts(row).status
+
+    @admin.display(description=gettext_lazy("run"))
+    def run(self, row: Any) -> SafeString:
+        text = short(row.pk)
+        if row.origin == Origin.RETRY and row.parent_id:
+            text += f" ↳ {short(row.parent_id)}"
+        return format_html(
+            '<bdi class="cloaca-strong">{}</bdi> <code>{}</code>', row.workflow_name, text
+        )
+
+    @admin.display(description=gettext_lazy("tasks, and what happened"))
+    def happened(self, row: Any) -> SafeString:
+        facts = _facts(row)
+        shown = '{}<bdi class="cloaca-words">{}</bdi>'
+        return format_html(shown, facts.pips, facts.sentence)
+
+    @admin.display(description=gettext_lazy("submitted"))
+    def moment(self, row: Any) -> SafeString:
+        facts = _facts(row)
+        shown = '{}<br><span class="cloaca-quiet">{}</span>'
+        return format_html(shown, facts.submitted, facts.duration)
+
+
+def _facts(row: Any) -> Facts:
+    found: Facts = row.admin_facts
+    return found
+
+
+def short(run_id: UUID) -> str:
+    """Return as much of a run's id as people need: its random end, not the time it starts with."""
+    return str(run_id)[-12:]
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _id_range(term: str) -> tuple[UUID, UUID] | None:
+    """Return the lowest and highest id that start with some digits; None for other text."""
+    digits = term.replace("-", "").lower()
+    if not ID_PREFIX <= len(digits) <= 32 or any(d not in "0123456789abcdef" for d in digits):
+        return None
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))

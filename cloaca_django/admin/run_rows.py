@@ -1,0 +1,145 @@
+"""What the rows of a list of runs say, read for a whole page at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from cloaca_django.admin import spans, vocabulary
+from cloaca_django.core.states import TASK_FINAL, RunStatus, TaskStatus
+from cloaca_django.engine import overview
+from cloaca_django.models import PipelineExecution, TaskExecution
+
+MAX_PIPS = 12
+PIP = 8
+MAX_RUNNING = 500
+MAX_WORDS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One row's cells. ``counts`` are of tasks by status."""
+
+    status: SafeString
+    pips: SafeString
+    sentence: str
+    submitted: SafeString
+    duration: str
+    counts: Mapping[str, int]
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pip:
+    """A piece of a strip."""
+
+    x: float
+    width: float
+    tone: str
+
+
+class RunRows:
+    """Two queries for any number of rows, and one for the database's time if it is not given."""
+
+    def __init__(
+        self, alias: str, rows: Sequence[PipelineExecution], *, at: datetime | None = None
+    ) -> None:
+        self.at = at or overview.read_clock(alias)
+        ids = [row.pk for row in rows]
+        tasks = TaskExecution.objects.using(alias).filter(run__in=ids).order_by()
+        self._counts: dict[UUID, dict[str, int]] = defaultdict(dict)
+        grouped = tasks.values("run_id", "status").annotate(count=Count("pk"))
+        for run, status, count in grouped.values_list("run_id", "status", "count"):
+            self._counts[run][status] = count
+        self._running: dict[UUID, list[tuple[str, datetime]]] = defaultdict(list)
+        running = tasks.running().order_by("position").values_list("run_id", "name", "claimed_at")
+        for run, name, since in running[:MAX_RUNNING]:
+            self._running[run].append((name, since or self.at))
+
+    def facts(self, row: Any) -> Facts:
+        """Return the cells of one row. ``row`` has its ``shown_status``."""
+        counts = self._counts.get(row.pk, {})
+        total = sum(counts.values())
+        done = sum(count for status, count in counts.items() if status in TASK_FINAL)
+        took = spans.between(row.created_at, row.finished_at or self.at) or 0.0
+        return Facts(
+            status=_status(row),
+            pips=strip(counts, done, total),
+            sentence=self._sentence(row),
+            submitted=spans.shown(row.created_at, self.at),
+            duration=spans.span(took),
+            counts=counts,
+            done=done,
+            total=total,
+        )
+
+    def _sentence(self, row: Any) -> str:
+        """Say in a sentence what happened last."""
+        match row.shown_status:
+            case RunStatus.FAILED | RunStatus.CANCELLED:
+                return _cut(row.error_message)
+            case RunStatus.PAUSED:
+                text = _("paused by %s") % (row.paused_by or "?")
+                return _cut(f"{text}: {row.pause_reason}" if row.pause_reason else text)
+            case RunStatus.RUNNING if running := self._running.get(row.pk):
+                name, since = running[0]
+                length = spans.span(spans.between(since, self.at) or 0.0)
+                text = _("on %(task)s for %(span)s") % {"task": name, "span": length}
+                more = len(running) - 1
+                return text + (" " + _("and %d more") % more if more else "")
+            case RunStatus.COMPLETED:
+                return ""
+            case _other:
+                return self._waiting(row)
+
+    def _waiting(self, row: Any) -> str:
+        if row.is_waiting:
+            return _("waits for a place among this workflow's runs")
+        if row.start_at is not None and row.start_at > self.at:
+            return _("starts %s") % spans.distance(row.start_at, self.at)
+        held = self._counts.get(row.pk, {}).get(TaskStatus.HELD)
+        return _("held: its workflow is paused") if held else _("waits for a worker")
+
+
+def strip(counts: Mapping[str, int], done: int, total: int) -> SafeString:
+    """Draw tasks as pips, or as one bar when they are many; with the numbers beside."""
+    wide = min(total, MAX_PIPS) * PIP
+    pips = list(_pips(counts, total, wide))
+    label = vocabulary.counts_in_words(counts)
+    facts = {"pips": pips, "width": wide, "label": label, "done": done, "total": total}
+    return render_to_string("admin/cloaca_django/part_pips.html", facts)
+
+
+def _pips(counts: Mapping[str, int], total: int, wide: int) -> Any:
+    x = 0.0
+    for status in vocabulary.READING_ORDER:
+        count = counts.get(status, 0)
+        tone = vocabulary.word(status).tone
+        if total <= MAX_PIPS:
+            for _one in range(count):
+                yield Pip(x, PIP - 2, tone)
+                x += PIP
+        elif count:
+            width = round(wide * count / total, 1)
+            yield Pip(round(x, 1), max(1.0, width), tone)
+            x += width
+
+
+def _status(row: Any) -> SafeString:
+    facts = {"word": vocabulary.word(row.shown_status)}
+    return render_to_string("admin/cloaca_django/part_status.html", facts)
+
+
+def _cut(text: str) -> str:
+    first = text.strip().partition("\n")[0]
+    return f"{first[:MAX_WORDS]}…" if len(first) > MAX_WORDS else first

@@ -1,0 +1,104 @@
+"""``{% load cloaca %}``: statuses, lengths of time and moments as the admin shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from cloaca_django import clock
+from cloaca_django.admin import access, dashboard, spans, vocabulary
+from cloaca_django.conf import settings
+from cloaca_django.engine import overview
+from cloaca_django.models import PipelineExecution, Worker
+
+register = template.Library()
+
+NONE = "\N{EN DASH}"
+
+
+@register.inclusion_tag("admin/cloaca_django/part_status.html", name="cloaca_status")
+def status(value: str) -> dict[str, Any]:
+    """Show a status: glyph, word and tone."""
+    return {"word": vocabulary.word(value)}
+
+
+@register.inclusion_tag(
+    "admin/cloaca_django/part_live.html", name="cloaca_live_control", takes_context=True
+)
+def live_control(context: dict[str, Any]) -> dict[str, Any]:
+    """Let the reader choose how often the page asks for news."""
+    return {"request": context["request"]}
+
+
+@register.filter(name="cloaca_span")
+def span(seconds: float | None) -> str:
+    """Return a length of time in words; a dash for none."""
+    return NONE if seconds is None else spans.span(seconds)
+
+
+@register.simple_tag(name="cloaca_ago")
+def ago(moment: datetime | None, at: datetime | None = None) -> SafeString | str:
+    """Show how far a moment is from now, and the moment itself when pointed at."""
+    return NONE if moment is None else spans.shown(moment, at or clock.utc_now())
+
+
+@register.simple_tag(name="cloaca_since")
+def since(moment: datetime, at: datetime) -> SafeString:
+    """Show how long ago a moment was; the script lets it count on."""
+    length = spans.span((at - moment).total_seconds())
+    iso = moment.isoformat()
+    return format_html('<time datetime="{}" data-cloaca-since="{}">{}</time>', iso, iso, length)
+
+
+@register.filter(name="cloaca_exact")
+def exact(moment: datetime | None) -> str:
+    """Return a moment to the second, in the reader's zone, with the zone's name."""
+    return NONE if moment is None else spans.exact(moment)
+
+
+@register.filter(name="cloaca_rest")
+def rest(count: int) -> str:
+    """Return ``and 3 more``; empty for none."""
+    return _("and %d more") % count if count > 0 else ""
+
+
+@register.inclusion_tag("admin/cloaca_django/part_missing_worker.html", name="cloaca_bar")
+def bar(at: datetime | None = None) -> dict[str, Any]:
+    """Warn when no worker is alive."""
+    at = at or overview.read_clock(settings.DATABASE)
+    alive = Worker.objects.using(settings.DATABASE).claiming(at)
+    return {"is_missing": not alive.exists()}
+
+
+@register.inclusion_tag(
+    "admin/cloaca_django/part_dashboard.html", name="cloaca_dashboard", takes_context=True
+)
+def show_dashboard(context: dict[str, Any]) -> dict[str, Any]:
+    """Show the first page, to who may see runs."""
+    request = context["request"]
+    if not access.may_view(request, PipelineExecution):
+        return {"board": None}
+    return {"board": dashboard.read(request), "units": spans.units(), "request": request}
+
+
+@register.simple_tag(name="cloaca_rise")
+def rise(ground: int, *heights: int) -> int:
+    """Return where a bar starts that stands on others."""
+    return ground - sum(heights)
+
+
+@register.simple_tag(name="cloaca_share")
+def share(part: float) -> str:
+    """Return a part of one as a percentage."""
+    return f"{part:.0%}"
+
+
+@register.simple_tag(name="cloaca_more")
+def more(count: int, shown: int) -> str:
+    """Return how many there are beyond those that are shown."""
+    return rest(count - shown)
