@@ -11,7 +11,7 @@ from urllib.parse import quote
 import hypothesis
 import pytest
 
-from cloaca_django import pytest_plugin
+from cloaca_django import clock, pytest_plugin
 from tests.crash import account
 
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
@@ -58,6 +58,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("reliability")
     for line in lines:
         terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True)
+def _real_clock() -> Iterator[None]:
+    """Fail a test that leaves its own clock behind: the next one would wait for ever."""
+    before = clock.monotonic, clock.utc_now
+    yield
+    after = clock.monotonic, clock.utc_now
+    clock.monotonic, clock.utc_now = before
+    assert after == before, "a test left its clock behind"
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ def test_what_is_missed_in_one_downtime_is_counted_and_logged(site, caplog):
 
 
 @pytest.mark.parametrize("hours", [-2.0, 2.0])
-def test_the_clocks_of_a_workers_process_decide_nothing(site, hours, monkeypatch):
+def test_the_clocks_of_a_workers_process_decide_nothing(site, hours):
     """They jump, both of them, and what is fired is the same: the database's clock decides.
 
     A monotonic clock that goes back, as none does, delays the next look; a hint comes before it.
@@ -82,13 +82,15 @@ def test_the_clocks_of_a_workers_process_decide_nothing(site, hours, monkeypatch
         worker.beat()
         worker.work()
     jump, monotonic, utc_now = hours * HOUR, clock.monotonic, clock.utc_now
-    monkeypatch.setattr(clock, "monotonic", lambda: monotonic() + jump)
-    monkeypatch.setattr(clock, "utc_now", lambda: utc_now() + timedelta(hours=hours))
-    for _ in range(9):
-        site.advance(600.0)
-        worker.turn.schedules.look_soon()
-        worker.beat()
-        worker.work()
+    with (
+        mock.patch.object(clock, "monotonic", lambda: monotonic() + jump),
+        mock.patch.object(clock, "utc_now", lambda: utc_now() + timedelta(hours=hours)),
+    ):
+        for _ in range(9):
+            site.advance(600.0)
+            worker.turn.schedules.look_soon()
+            worker.beat()
+            worker.work()
     assert times_of(schedule) == oracle.times_in("*/10 * * * *", started, site.now)
     assert CronSchedule.objects.get().next_run_at > site.now
     assert site.violations() == []

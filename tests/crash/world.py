@@ -189,6 +189,15 @@ class World:
 
     def __enter__(self) -> Self:
         self._stack = contextlib.ExitStack()
+        try:
+            self._open()
+        except BaseException:
+            # Nobody leaves what nobody could enter.
+            self._stack.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         self._stack.enter_context(registry.isolated())
         self._seconds = clock.monotonic()
         self._stack.enter_context(mock.patch.object(clock, "monotonic", self._monotonic))
@@ -207,7 +216,6 @@ class World:
         self._stack.callback(self.operator.close)
         self._stack.callback(self._end)
         self.reset()
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
