@@ -82,9 +82,16 @@ def test_the_clocks_of_a_workers_process_decide_nothing(site, hours):
         worker.beat()
         worker.work()
     jump, monotonic, utc_now = hours * HOUR, clock.monotonic, clock.utc_now
+
+    def moved_monotonic():
+        return monotonic() + jump
+
+    def moved_now():
+        return utc_now() + timedelta(hours=hours)
+
     with (
-        mock.patch.object(clock, "monotonic", lambda: monotonic() + jump),
-        mock.patch.object(clock, "utc_now", lambda: utc_now() + timedelta(hours=hours)),
+        mock.patch.object(clock, "monotonic", moved_monotonic),
+        mock.patch.object(clock, "utc_now", moved_now),
     ):
         for _ in range(9):
             site.advance(600.0)
