@@ -21,6 +21,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 GRACE_SECONDS = 5.0
+REAL_CLOCK = clock.monotonic, clock.utc_now
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,14 +61,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.line(line)
 
 
-@pytest.fixture(autouse=True)
-def _real_clock() -> Iterator[None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, Any, Any]:
     """Fail a test that leaves its own clock behind: the next one would wait for ever."""
-    before = clock.monotonic, clock.utc_now
-    yield
-    after = clock.monotonic, clock.utc_now
-    clock.monotonic, clock.utc_now = before
-    assert after == before, "a test left its clock behind"
+    result = yield
+    left = clock.monotonic, clock.utc_now
+    clock.monotonic, clock.utc_now = REAL_CLOCK
+    assert left == REAL_CLOCK, "a test left its clock behind"
+    return result
 
 
 @pytest.fixture(autouse=True)
