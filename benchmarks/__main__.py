@@ -15,7 +15,8 @@ def main() -> None:
     cache = arguments.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
     entries = [catalogue.entry(key) for key in arguments.peers.split(",") if key]
-    catalogue.workload_keys(arguments.workloads)
+    by_size = catalogue.FULL_WORKLOADS if arguments.size == "FULL" else catalogue.DEFAULT_WORKLOADS
+    workloads = catalogue.workload_keys(arguments.workloads or ",".join(by_size))
     harness = environments.environment(
         cache, "harness", environments.HARNESS, rebuild=arguments.rebuild
     )
@@ -36,7 +37,7 @@ def main() -> None:
     handed_over = json.dumps(
         {
             "peers": [entry.key for entry in entries],
-            "workloads": catalogue.workload_keys(arguments.workloads),
+            "workloads": workloads,
             "pythons": pythons,
             "failures": failures,
             "cache": str(cache),
@@ -59,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--peers", default=",".join(catalogue.DEFAULT_PEERS), help="comma list, peer[:variant]"
     )
-    made.add_argument("--workloads", default=",".join(catalogue.DEFAULT_WORKLOADS))
+    made.add_argument("--workloads", default="", help="comma list; default: what the size has")
     made.add_argument("--rounds", type=int, default=0, help="default: 3, with --full 5")
     made.add_argument("--output", type=Path, help="Markdown; default: <cache>/results.md")
     made.add_argument("--json", type=Path, help="default: beside the Markdown")

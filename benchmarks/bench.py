@@ -94,14 +94,18 @@ class Bench:
         }
 
     def drain(self, *workers: Child) -> None:
-        """Wait for the last run; the question takes less than a fifteenth of the machine's time."""
+        """Wait for the last run."""
+        self.wait_for(lambda: self.peer.remaining() == 0, *workers)
+
+    def wait_for(self, has_ended: Callable[[], bool], *workers: Child) -> None:
+        """Wait; the question takes less than a fifteenth of the machine's time."""
         deadline = time.monotonic() + self.plan.timeout_seconds
         while True:
             start = time.perf_counter()
-            if self.peer.remaining() == 0:
+            if has_ended():
                 break
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not drained in {self.plan.timeout_seconds:.0f} s")
+                raise TimeoutError(f"not at an end in {self.plan.timeout_seconds:.0f} s")
             if not all(child.is_running for child in workers):
                 raise RuntimeError("the worker ended; see the log")
             time.sleep(max(0.01, 15 * (time.perf_counter() - start)))

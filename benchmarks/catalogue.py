@@ -16,6 +16,7 @@ PROJECT = HERE.parent
 OWN = "cloaca_django"
 DEFAULT_PEERS = (OWN, "procrastinate", "chancy")
 DEFAULT_WORKLOADS = ("drain", "live", "latency", "fan", "deep", "sql", "idle")
+FULL_WORKLOADS = (*DEFAULT_WORKLOADS, "due")  # it waits for a full minute, each time
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class Peer:
     """
 
     worker_runs_execute = True  # False: `single`, `chain` and `fan` run inside the client
+    has_schedules = False  # True: `declare_schedules` and `fired` are there
 
     def __init__(self, database: Database, options: Mapping[str, Any]) -> None:
         self.database = database
@@ -53,6 +54,14 @@ class Peer:
 
     def failed(self) -> int:
         """How many submitted runs ended otherwise than well: must be none."""
+        raise NotImplementedError
+
+    def declare_schedules(self, count: int, cron: str) -> None:
+        """Declare so many schedules of the no-op run, in UTC. Called before a worker starts."""
+        raise NotImplementedError
+
+    def fired(self) -> int:
+        """How many runs the schedules have submitted, each counted once it is committed."""
         raise NotImplementedError
 
     def queued_single(self) -> None:

@@ -10,17 +10,19 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from chancy import Chancy, Job, Queue, Worker
+from chancy.plugins.cron import Cron
 from chancy.plugins.workflow import Workflow, WorkflowPlugin
 
 from benchmarks.database import Database
 from benchmarks.peer import Peer
 
 TITLE = "chancy"
-REQUIREMENTS = ("chancy",)
+REQUIREMENTS = ("chancy[cron]",)
 VARIANTS = {
     "": (
         "`async` executor, concurrency 100 (its default), LISTEN/NOTIFY, eager polling, "
-        "completions flushed each 5 ms (default 1 s)",
+        "completions flushed each 5 ms (default 1 s); schedules, where there are any, polled each "
+        "second (default a minute)",
         {"concurrency": 100, "flush": 0.005},
     ),
     "flush-1s": ("the same with the default flush of 1 s", {"concurrency": 100, "flush": 1.0}),
@@ -32,19 +34,22 @@ async def one(context: dict[str, Any]) -> None:
     context["a"] = 1
 
 
-def application(url: str) -> Any:
+def application(url: str, *, has_cron: bool) -> Any:
     quiet = logging.getLogger("benchmarks.chancy")
     quiet.setLevel(logging.ERROR)
-    return Chancy(url, log=quiet)
+    return Chancy(url, log=quiet, plugins=[Cron(poll_interval=1)] if has_cron else [])
 
 
 class ChancyPeer(Peer):
     """Submits from an event loop on a thread of its own, without leaving it between calls."""
 
+    has_schedules = True
+
     def open(self) -> None:
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
-        self.app = application(self.database.url)
+        self.app = application(self.database.url, has_cron=True)
+        self.worker_has_cron = False
         self._run(self._prepare())
 
     def close(self) -> None:
@@ -52,7 +57,8 @@ class ChancyPeer(Peer):
         self.loop.call_soon_threadsafe(self.loop.stop)
 
     def worker_command(self) -> list[str]:
-        return ["-m", "benchmarks.peers.chancy", self.database.url, str(self.options["flush"])]
+        options = [str(self.options["flush"]), *(["cron"] if self.worker_has_cron else [])]
+        return ["-m", "benchmarks.peers.chancy", self.database.url, *options]
 
     def wait_until_ready(self) -> None:
         # Without a leader the workflow plugin does nothing.
@@ -78,6 +84,15 @@ class ChancyPeer(Peer):
 
     def failed(self) -> int:
         return int(self.database.value("select count(*) from chancy_jobs where state = 'failed'"))
+
+    def declare_schedules(self, count: int, cron: str) -> None:
+        jobs = [self._job(i).with_unique_key(f"schedule-{i}") for i in range(count)]
+        self._run(Cron.schedule(self.app, cron, *jobs))
+        self.worker_has_cron = True
+
+    def fired(self) -> int:
+        query = "select count(*) from chancy_jobs where unique_key is not null"
+        return int(self.database.value(query))
 
     def single(self) -> None:
         job = self._run(self.app.push(self._job(0)))
@@ -126,8 +141,8 @@ def create(database: Database, options: Mapping[str, Any]) -> ChancyPeer:
     return ChancyPeer(database, options)
 
 
-async def work(url: str, flush_seconds: float) -> None:
-    async with application(url) as app:
+async def work(url: str, flush_seconds: float, *, has_cron: bool) -> None:
+    async with application(url, has_cron=has_cron) as app:
         async with app.pool.connection() as connection:
             # The term of a worker that was stopped before goes on for two minutes.
             await connection.execute("delete from chancy_leader")
@@ -139,4 +154,4 @@ async def work(url: str, flush_seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], float(sys.argv[2])))
+    asyncio.run(work(sys.argv[1], float(sys.argv[2]), has_cron="cron" in sys.argv[3:]))

@@ -12,7 +12,7 @@ from typing import Any
 
 import django
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 
 import cloaca_django as cloaca
 from benchmarks.database import Database
@@ -38,6 +38,8 @@ WAIT_SECONDS = 120.0
 
 class Cloaca(Peer):
     """The client is a Django process, as a view would be."""
+
+    has_schedules = True
 
     def __init__(self, database: Database, options: Mapping[str, Any]) -> None:
         super().__init__(database, options)
@@ -85,6 +87,14 @@ class Cloaca(Peer):
     def failed(self) -> int:
         query = "select count(*) from cloaca_run where status in ('Failed', 'Cancelled')"
         return int(self.database.value(query))
+
+    def declare_schedules(self, count: int, cron: str) -> None:
+        with transaction.atomic():
+            for _ in range(count):
+                self.site.register_cron_workflow("one", cron)
+
+    def fired(self) -> int:
+        return int(self.database.value("select count(*) from cloaca_fire where run_id is not null"))
 
     def queued_single(self) -> None:
         self._through_the_worker("one")

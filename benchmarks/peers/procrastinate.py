@@ -67,11 +67,25 @@ def application(connector: Any) -> Any:
     return app
 
 
+def add_schedules(app: Any, count: int, cron: str) -> None:
+    """It has them in code only: every worker declares them when it starts."""
+
+    @app.task(name="tick")
+    async def tick(timestamp: int) -> None:
+        pass
+
+    for number in range(count):
+        app.periodic(cron=cron, periodic_id=str(number))(tick)
+
+
 class Procrastinate(Peer):
     """Submits through the synchronous connector, which is its cheaper one."""
 
+    has_schedules = True
+
     def open(self) -> None:
         self.keys = 0
+        self.schedules, self.cron = 0, ""
         self.app = application(procrastinate.SyncPsycopgConnector(conninfo=self.database.url))
         self.app.open()
         self.app.schema_manager.apply_schema()
@@ -81,8 +95,9 @@ class Procrastinate(Peer):
         self.app.close()
 
     def worker_command(self) -> list[str]:
-        options = (str(self.options["concurrency"]), str(self.options["poll"]))
-        return ["-m", "benchmarks.peers.procrastinate", self.database.url, *options]
+        options = [self.options["concurrency"], self.options["poll"], self.schedules, self.cron]
+        module = ["-m", "benchmarks.peers.procrastinate", self.database.url]
+        return [*module, *map(str, options)]
 
     def submit_many(self, count: int) -> None:
         task = self.app.tasks["one"]
@@ -101,6 +116,13 @@ class Procrastinate(Peer):
 
     def failed(self) -> int:
         query = "select count(*) from procrastinate_jobs where status in ('failed', 'aborted')"
+        return int(self.database.value(query))
+
+    def declare_schedules(self, count: int, cron: str) -> None:
+        self.schedules, self.cron = count, cron
+
+    def fired(self) -> int:
+        query = "select count(*) from procrastinate_periodic_defers where job_id is not null"
         return int(self.database.value(query))
 
     def single(self) -> None:
@@ -129,13 +151,16 @@ def create(database: Database, options: Mapping[str, Any]) -> Procrastinate:
     return Procrastinate(database, options)
 
 
-async def work(url: str, concurrency: int, poll: float) -> None:
-    app = application(
-        procrastinate.PsycopgConnector(conninfo=url, min_size=4, max_size=max(8, concurrency))
+async def work(url: str, concurrency: int, poll: float, *, schedules: int, cron: str) -> None:
+    connector = procrastinate.PsycopgConnector(
+        conninfo=url, min_size=4, max_size=max(8, concurrency)
     )
+    app = application(connector)
+    add_schedules(app, schedules, cron)
     async with app.open_async():
         await app.run_worker_async(concurrency=concurrency, fetch_job_polling_interval=poll)
 
 
 if __name__ == "__main__":
-    asyncio.run(work(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    url, concurrency, poll, schedules, cron = sys.argv[1:]
+    asyncio.run(work(url, int(concurrency), float(poll), schedules=int(schedules), cron=cron))
