@@ -27,6 +27,8 @@ from cloaca_django.models import CronSchedule
 OWNER = "schedule"
 WHEN = ("cron_expression", "timezone")
 DATES = ("start_date", "end_date")
+# The list of examples that the page offers while somebody types.
+EXAMPLES = "cloaca-expressions"
 WALL_TIME = "%Y-%m-%dT%H:%M:%S"
 
 CATCHUP = [
@@ -65,7 +67,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     cron_expression = forms.CharField(
         label=gettext_lazy("Cron expression"), max_length=cron.MAX_LENGTH,
         help_text=gettext_lazy("Five fields: minute hour day month weekday; or @daily and such."),
-        widget=forms.TextInput(attrs={"class": "cloaca-code", "spellcheck": "false", "dir": "ltr"}),
+        widget=forms.TextInput(
+            attrs={"class": "cloaca-code", "spellcheck": "false", "dir": "ltr", "list": EXAMPLES}
+        ),
     )  # fmt: skip
     timezone = forms.ChoiceField(label=gettext_lazy("Time zone"), initial="UTC")
     start_date = WallTimeField(

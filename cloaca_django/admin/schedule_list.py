@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -24,16 +26,19 @@ from cloaca_django.admin import (
     vocabulary,
 )
 from cloaca_django.admin.confirming import Act
+from cloaca_django.admin.dashboard import LATE_SECONDS
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.admin.schedule_acts import COUNTING
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
+from cloaca_django.core.states import RunStatus
 from cloaca_django.engine import forecast, overview
 from cloaca_django.engine.forecast import Standing
 from cloaca_django.models import CronSchedule
 
 MAX_CHOSEN = 1_000
 MAX_WORDS = 160
+LATE = "late"
 NONE = "\N{EN DASH}"
 
 
@@ -49,6 +54,9 @@ class ScheduleList(ChangeList):
             row.admin_view = forecast.view_of(row)
             row.admin_is_stale = row.workflow_name not in names
         self.result_list = rows
+        if not self.query and not self.has_active_filters:
+            # Else Django offers to show all of what is shown already.
+            self.full_result_count = self.result_count
 
 
 class StandingFilter(admin.SimpleListFilter):
@@ -59,7 +67,8 @@ class StandingFilter(admin.SimpleListFilter):
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
         shown = (Standing.ENABLED, Standing.DISABLED, Standing.PARKED)
-        return [(one.value, vocabulary.word(one.value).label) for one in shown]
+        found = [(one.value, vocabulary.word(one.value).label) for one in shown]
+        return [*found, (LATE, str(capfirst(_("late now"))))]
 
     def queryset(self, request: Any, queryset: Any) -> QuerySet[Any] | None:
         found: QuerySet[Any]
@@ -70,9 +79,26 @@ class StandingFilter(admin.SimpleListFilter):
                 found = queryset.filter(enabled=False)
             case Standing.PARKED.value:
                 found = queryset.parked()
+            case value if value == LATE:
+                now = overview.read_clock(settings.DATABASE)
+                found = queryset.due(now - timedelta(seconds=LATE_SECONDS))
             case _other:
                 return None
         return found
+
+
+class ResultFilter(admin.SimpleListFilter):
+    """By how the last run went."""
+
+    title = gettext_lazy("last run")
+    parameter_name = "result"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(status), vocabulary.word(status).label) for status in RunStatus]
+
+    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        asked = self.value()
+        return queryset.filter(last_result=asked) if asked in RunStatus.values else None
 
 
 class _ColumnFilter(admin.SimpleListFilter):
@@ -135,7 +161,7 @@ class ScheduleListAdmin(ReadOnlyAdmin):
 
     list_display = ("named", "when", "next_run", "last_run", "standing")
     list_display_links = ("named",)
-    list_filter = (StandingFilter, WorkflowFilter, ZoneFilter)
+    list_filter = (StandingFilter, ResultFilter, WorkflowFilter, ZoneFilter)
     search_fields = ("name", "workflow_name", "cron_expression")
     ordering = ("workflow_name", "created_at", "id")
     sortable_by = ()
@@ -202,8 +228,10 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         if view.standing is not Standing.ENABLED:
             return NONE
         at = view.next_run_at
+        is_late = at <= row.admin_now - timedelta(seconds=LATE_SECONDS)
         return format_html(
-            '<time datetime="{}" title="{}">{}</time>', at.isoformat(),
+            '<time class="{}" datetime="{}" title="{}">{}</time>',
+            "cloaca-status cloaca-bad" if is_late else "", at.isoformat(),
             schedule_preview.both(at, view.zone), spans.distance(at, row.admin_now),
         )  # fmt: skip
 
@@ -215,7 +243,7 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         ago = spans.shown(row.last_run_at, row.admin_now) if row.last_run_at else ""
         return format_html(
             '<a href="{}"><span class="cloaca-status cloaca-{}"><span aria-hidden="true">{}</span>'
-            " {}</span></a> {}",
+            " {}</span></a><br>{}",
             self.run_url(row.last_run_id), word.tone, word.glyph, word.label, ago,
         )  # fmt: skip
 

@@ -23,6 +23,7 @@ from cloaca_django.errors import InvalidCronExpression, InvalidInput, InvalidTim
 from cloaca_django.models import CronSchedule
 
 COUNT = 5
+EXAMPLES = ("0 * * * *", "*/15 * * * *", "30 2 * * *", "0 9 * * 1-5", "0 3 * * 0", "0 4 1 * *")
 MOMENT = "D Y-m-d H:i T"
 DAY_LIGHT = "D H:i T"
 
@@ -73,6 +74,12 @@ def sentence(row: Any) -> str:
     except InvalidInput:
         return ""
     return cron.describe(schedule, language=get_language() or "en")
+
+
+def examples() -> Sequence[tuple[str, str]]:
+    """Return expressions that many schedules have, each with its sentence."""
+    rows = [CronSchedule(cron_expression=text) for text in EXAMPLES]
+    return [(row.cron_expression, sentence(row)) for row in rows]
 
 
 def problem(error: InvalidInput) -> str:

@@ -109,7 +109,8 @@ class ScheduleAdmin(ScheduleListAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:  # fmt: skip
         """Show the form, and save it."""
-        facts = self._around(request, object_id) if object_id else {}
+        facts = {"examples": schedule_preview.examples()}
+        facts |= self._around(request, object_id) if object_id else {}
         try:
             return super().changeform_view(
                 request, object_id, form_url, {**facts, **(extra_context or {})}

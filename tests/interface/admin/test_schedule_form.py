@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.admin.models import LogEntry
 
+from cloaca_django.admin.schedule_form import ScheduleForm
 from cloaca_django.core.context import decode
 from cloaca_django.engine import timetable
 from cloaca_django.models import CronSchedule
@@ -141,6 +142,26 @@ def test_a_name_is_taken_once(planner):
     for _ in range(2):
         assert planner.post(url("add"), {**TYPED, "name": ""}).status_code == 302
     assert CronSchedule.objects.filter(name=None).count() == 2
+
+
+@pytest.mark.parametrize("place", [("add",), ("change",)])
+def test_who_takes_the_name_while_the_form_is_checked_is_told_of(planner, monkeypatch, place):
+    row = made("mine")
+    check = ScheduleForm.clean
+
+    def late(form):
+        done = check(form)
+        made("nightly")
+        return done
+
+    monkeypatch.setattr(ScheduleForm, "clean", late)
+    args = (row.pk,) if place == ("change",) else ()
+    answer = planner.post(url(*place, *args), TYPED, follow=True)
+    assert "nightly" in answer.content.decode()
+    assert [str(message) for message in answer.context["messages"]] != []
+    # The other row was written within the same transaction, which was rolled back.
+    assert CronSchedule.objects.get().name == "mine"
+    assert not LogEntry.objects.exists()
 
 
 def test_secrets_are_hidden_and_kept_until_typed_anew(planner):

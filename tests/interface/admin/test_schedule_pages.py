@@ -66,9 +66,12 @@ def test_a_line_says_why_a_schedule_does_not_run(viewer):
 def test_the_list_is_filtered_and_searched(viewer):
     made("a"), made("b", timezone="Europe/Berlin", workflow_name="invoice_pipeline")
     off = made("c", cron_expression="7 7 * * *")
+    scenes.run(schedule=off, status=RunStatus.FAILED)
+    CronSchedule.objects.filter(name="a").update(next_run_at=scenes.moment(600))
     timetable.set_enabled("default", off.pk, enabled=False)
     for query, count in (
         ("", 3), ("state=disabled", 1), ("state=enabled", 2), ("state=parked", 0), ("state=x", 3),
+        ("state=late", 1), ("result=Failed", 1), ("result=Completed", 0), ("result=x", 3),
         ("workflow=invoice_pipeline", 1), ("zone=Europe/Berlin", 1), ("zone=%00", 3),
         ("q=7+7", 1), ("q=invoice", 1), ("q=%00", 3), ("q=nothing", 0),
     ):  # fmt: skip
@@ -223,6 +226,11 @@ def test_other_pages_lead_to_a_schedule_whoever_may_see_it(viewer):
         reverse("admin:cloaca_django_workflowcontrol_change", args=["customer_5Fetl"]),
     )
     blind = logged_in(person("bo", "view_pipelineexecution", "view_workflowcontrol"))
+    parked = made("stuck")
+    CronSchedule.objects.filter(pk=parked.pk).update(
+        parked_at=scenes.moment(0), error_message="the zone is gone"
+    )
+    assert url("change", parked.pk) in viewer.get(places[0]).content.decode()
     for place in places:
         link = f'href="{url("change", row.pk)}"'
         assert link in viewer.get(place).content.decode(), place
