@@ -161,6 +161,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, facts in _parts(given):
             self._check(name, facts)
         if not self.errors:
+            self._check("end_date", {name: given.get(name) for name in DATES})
+        if not self.errors:
             self._check_together()
         return given
 
@@ -181,8 +183,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             made = CronSchedule(id=self.instance.pk, **{**values, "workflow_name": workflow})
             timetable.check_params(made, overview.read_clock(settings.DATABASE))
         except CloacaError as error:
-            place = "end_date" if "end_date" in str(error) else "context"
-            self.add_error(place if place in self.fields else None, str(error)[:500])
+            self.add_error("context" if "context" in self.fields else None, str(error)[:500])
 
     def validate_unique(self) -> None:
         """Leave it to ``clean_name``: this form's rows may be in another database."""

@@ -100,7 +100,7 @@ class ScheduleAdmin(ScheduleListAdmin):
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """Answer the script with the preview of what stands in the form."""
-        if not self.has_view_permission(request):
+        if not (self.has_view_permission(request) or self.has_add_permission(request)):
             raise PermissionDenied
         return HttpResponse(schedule_preview.of_typed(request.GET))
 

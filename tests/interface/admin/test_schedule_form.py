@@ -234,6 +234,11 @@ def test_the_preview_warns_of_what_one_may_not_expect(viewer, expression, zone, 
     assert "<b>" not in text
 
 
+def test_who_may_only_add_is_shown_the_preview_too(transactional_db):
+    client = logged_in(person("adam", "add_cronschedule"))
+    assert "At 02:30" in preview(client, cron_expression="30 2 * * *", timezone="UTC")
+
+
 @pytest.mark.parametrize("date", ["", "2030", "9999-12-31T00:00", "0001-01-01", "9998-12-31T00:00"])
 def test_the_preview_bears_any_date(viewer, date):
     facts = {"cron_expression": "0 0 29 2 *", "timezone": "UTC"}
