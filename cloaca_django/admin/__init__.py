@@ -4,7 +4,8 @@ Every change is asked for on a page of its own and carried out by ``engine`` or 
 """
 
 from cloaca_django.admin.runs import RunAdmin
+from cloaca_django.admin.schedules import ScheduleAdmin
 from cloaca_django.admin.workers import WorkerAdmin
 from cloaca_django.admin.workflows import WorkflowAdmin
 
-__all__ = ["RunAdmin", "WorkerAdmin", "WorkflowAdmin"]
+__all__ = ["RunAdmin", "ScheduleAdmin", "WorkerAdmin", "WorkflowAdmin"]

@@ -15,6 +15,7 @@ RETRY = "retry_execution"
 CANCEL = "cancel_execution"
 VIEW_CONTEXT = "view_context"
 DRAIN = "drain_worker"
+CHANGE_SCHEDULE = "change_cronschedule"
 
 
 def may(request: HttpRequest, codename: str) -> bool:

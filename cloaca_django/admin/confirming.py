@@ -28,6 +28,15 @@ SHOWN = 20
 MAX_REASON = 2000
 
 
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """How the pages that act on many rows say how many those are."""
+
+    possible: Callable[[int], str]
+    consent: Callable[[int], str]
+    done: Callable[[int], str]
+
+
 class Why(enum.Enum):
     """Whether an act wants a reason."""
 
@@ -68,6 +77,20 @@ class Act:
     perform: Callable[[Doing], Done]
     why: Why = Why.IF_YOU_LIKE
     is_grave: bool = False
+
+
+RUNS = Counting(
+    lambda count: (
+        ngettext(
+            "It can be done for %(count)s of the chosen runs.",
+            "It can be done for %(count)s of the chosen runs.",
+            count,
+        )
+        % {"count": count}
+    ),
+    lambda count: ngettext("Yes, for %d run", "Yes, for %d runs", count) % count,
+    lambda count: ngettext("Done for %d run.", "Done for %d runs.", count) % count,
+)
 
 
 class ReasonForm(forms.Form):
@@ -158,8 +181,9 @@ def sort_out(rows: Iterable[Any], act: Act) -> Sorted:
 
 
 def ask_for_many(
-    page: ReadOnlyAdmin, request: HttpRequest, rows: Sequence[Any], *, act: Act, limit: int
-) -> HttpResponse:
+    page: ReadOnlyAdmin, request: HttpRequest, rows: Sequence[Any], *, act: Act, limit: int,
+    counting: Counting = RUNS,
+) -> HttpResponse:  # fmt: skip
     """Show what an act would do to chosen rows, and ask."""
     chosen = sort_out(rows[:limit], act)
     return page.page(
@@ -175,16 +199,17 @@ def ask_for_many(
         more=max(0, len(chosen.eligible) - SHOWN),
         refused=chosen.refused[:SHOWN],
         more_refused=max(0, len(chosen.refused) - SHOWN),
-        consent=ngettext("Yes, for %d run", "Yes, for %d runs", len(chosen.eligible))
-        % len(chosen.eligible),
+        possible=counting.possible(len(chosen.eligible)),
+        consent=counting.consent(len(chosen.eligible)),
         target=page.url(f"bulk_{act.slug}"),
         back=page.url("changelist"),
     )
 
 
 def do_to_many(
-    page: ReadOnlyAdmin, request: HttpRequest, rows: Iterable[Any], *, act: Act
-) -> HttpResponse:
+    page: ReadOnlyAdmin, request: HttpRequest, rows: Iterable[Any], *, act: Act,
+    counting: Counting = RUNS,
+) -> HttpResponse:  # fmt: skip
     """Act on every row that it is still possible for, and say how many those were."""
     form = ReasonForm(request.POST, why=act.why)
     if not form.is_valid():
@@ -194,7 +219,7 @@ def do_to_many(
     reason = form.cleaned_data.get("reason", "")
     done = [attempt(page, request, row, act=act, reason=reason) for row in chosen.eligible]
     count = sum(one is not None for one in done)
-    text = ngettext("Done for %d run.", "Done for %d runs.", count) % count
+    text = counting.done(count)
     if left := len(chosen.refused):
         text += " " + ngettext("%d was left alone.", "%d were left alone.", left) % left
     messages.success(request, text) if count else messages.warning(request, text)

@@ -53,6 +53,7 @@ class Trouble:
     status: str
     run: Any = None
     may_retry: bool = False
+    schedule: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +205,12 @@ def _troubles(
         )
     for schedule in timetable.late[:MAX_SHOWN]:
         says = _("late: its time has come and no worker has fired it")
-        yield Trouble(str(schedule), says, schedule.next_run_at, TaskStatus.SCHEDULED)
+        yield Trouble(
+            str(schedule), says, schedule.next_run_at, TaskStatus.SCHEDULED, schedule=schedule
+        )
     for schedule in timetable.parked[:MAX_SHOWN]:
         says = _first_line(schedule.error_message)
-        yield Trouble(str(schedule), says, schedule.parked_at, TaskStatus.HELD)
+        yield Trouble(str(schedule), says, schedule.parked_at, TaskStatus.HELD, schedule=schedule)
     for control in WorkflowControl.objects.using(alias).paused()[:MAX_SHOWN]:
         says = _("paused by %s") % (control.paused_by or "?")
         says += f": {control.pause_reason}" if control.pause_reason else ""

@@ -50,25 +50,29 @@ class AboutForm(forms.Form):
 
     def clean_context(self) -> dict[str, Any]:
         """Read the JSON; a mistake is named by its line and column."""
-        text = self.cleaned_data["context"].strip()
-        if not text:
-            return {}
-        try:
-            json.loads(text)
-            return Context.from_json(text).to_dict()
-        except json.JSONDecodeError as error:
-            where = {"line": error.lineno, "column": error.colno, "problem": error.msg}
-            raise forms.ValidationError(
-                _("line %(line)d, column %(column)d: %(problem)s") % where
-            ) from error
-        except (InvalidContext, ValueError, RecursionError) as error:
-            raise forms.ValidationError(str(error)[:500]) from error
+        return context_of(self.cleaned_data["context"])
 
     @property
     def start(self) -> datetime | None:
         """When the run may start."""
         found: datetime | None = self.cleaned_data["start_at"]
         return found
+
+
+def context_of(text: str) -> dict[str, Any]:
+    """Return the context that somebody typed as JSON. Raises ValidationError."""
+    if not text.strip():
+        return {}
+    try:
+        json.loads(text)
+        return Context.from_json(text).to_dict()
+    except json.JSONDecodeError as error:
+        where = {"line": error.lineno, "column": error.colno, "problem": error.msg}
+        raise forms.ValidationError(
+            _("line %(line)d, column %(column)d: %(problem)s") % where
+        ) from error
+    except (InvalidContext, ValueError, RecursionError) as error:
+        raise forms.ValidationError(str(error)[:500]) from error
 
 
 def inputs_of(workflow: Workflow, data: Any = None) -> forms.BaseForm | None:

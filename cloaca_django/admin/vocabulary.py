@@ -10,6 +10,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from cloaca_django.core.states import AttemptOutcome, Origin, RunStatus, TaskStatus, WorkerState
+from cloaca_django.engine.forecast import Standing
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -52,6 +53,10 @@ WORDS: Mapping[str, Word] = {
     WorkerState.DRAINING: Word(_("draining"), "◐", "wait", _("takes no more tasks")),
     WorkerState.STOPPED: Word(_("stopped"), "■", "off"),
     WorkerState.DEAD: Word(_("dead"), "✕", "bad", _("its heartbeat lapsed")),
+    Standing.ENABLED.value: Word(_("enabled"), "●", "good"),
+    Standing.DISABLED.value: Word(_("disabled"), "○", "off"),
+    Standing.PARKED.value: Word(_("parked"), "✕", "bad", _("it cannot be planned")),
+    Standing.ENDED.value: Word(_("ended"), "■", "off", _("it has no further time")),
 }
 
 ORIGINS: Mapping[str, Text] = {

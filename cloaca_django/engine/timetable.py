@@ -45,7 +45,7 @@ def register(
     is a ScheduleExists. Raises InvalidCronExpression, InvalidTimezone, InvalidOption,
     InvalidContext, InvalidParams.
     """
-    values = _values(owner, workflow_name, facts)
+    values = checked_values(owner, workflow_name, facts)
     name = values.get("name")
     with _writing(alias) as now:
         for _ in range(2):
@@ -69,18 +69,21 @@ def update(
     schedule_id: UUID,
     facts: Mapping[str, Any],
     *,
+    workflow_name: str | None = None,
     owner: str = "update_cron_schedule()",
 ) -> CronSchedule:
     """Change a schedule. New times count from now on, other facts from the next fire on.
 
-    Raises ScheduleNotFound and what ``register`` raises.
+    ``workflow_name`` None: it stays that of the same workflow. Raises ScheduleNotFound and
+    what ``register`` raises.
     """
     with _writing(alias) as now:
         schedule = locked(alias, schedule_id, "update cron schedule")
         if "cron_expression" in facts or "timezone" in facts:
             kept = {"cron_expression": schedule.cron_expression, "timezone": schedule.timezone}
             facts = {**kept, **facts}
-        return change(schedule, _values(owner, schedule.workflow_name, facts), now)
+        values = checked_values(owner, workflow_name or schedule.workflow_name, facts)
+        return change(schedule, values, now)
 
 
 def set_enabled(
@@ -146,7 +149,7 @@ def change(schedule: CronSchedule, values: Mapping[str, Any], now: datetime) -> 
         setattr(schedule, name, values[name])
     schedule_facts.check_dates("schedule", schedule.start_date, schedule.end_date)
     if changed & {"context", "workflow_name"}:
-        _check_params(schedule, now)
+        check_params(schedule, now)
     # One that cannot be planned can still be disabled; what it missed ends with enabling it.
     is_planned = schedule.enabled and ("enabled" in changed or schedule.parked_at is not None)
     if changed & TIMING or is_planned:
@@ -177,13 +180,13 @@ def _create(alias: str, values: Mapping[str, Any], now: datetime) -> CronSchedul
         schedule.enabled = False
         schedule.disabled_reason = "its end date had passed when it was created"
         logger.warning("schedule created disabled: %s", schedule.disabled_reason)
-    _check_params(schedule, now)
+    check_params(schedule, now)
     plan_from(schedule, now)
     schedule.save(using=alias, force_insert=True)
     return schedule
 
 
-def _check_params(schedule: CronSchedule, now: datetime) -> None:
+def check_params(schedule: CronSchedule, now: datetime) -> None:
     """Raise InvalidParams for a context that the workflow would refuse at every fire."""
     workflow = registry.snapshot().get(schedule.workflow_name)
     if workflow is not None:
@@ -193,9 +196,9 @@ def _check_params(schedule: CronSchedule, now: datetime) -> None:
 
 def check(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> None:
     """Raise what ``register`` would for these facts; nothing is written."""
-    values = _values(owner, workflow_name, facts)
+    values = checked_values(owner, workflow_name, facts)
     # The moment only stands in for that of a fire.
-    _check_params(CronSchedule(**values), clock.utc_now())
+    check_params(CronSchedule(**values), clock.utc_now())
 
 
 @contextmanager
@@ -207,7 +210,7 @@ def _writing(alias: str) -> Iterator[datetime]:
         session.announce(LOOK)
 
 
-def _values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def checked_values(owner: str, workflow_name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return checked values for the fields of a row."""
     values = schedule_facts.checked(owner, facts)
     values["workflow_name"] = options.text(owner, "workflow_name", workflow_name, low=1, high=255)

@@ -28,9 +28,10 @@ class InvalidSchemaNameType(InvalidSchemaName, TypeError):
 
 
 class InvalidCronExpression(InvalidInput):
-    """A cron expression outside our dialect."""
+    """A cron expression outside our dialect. ``problem`` is what is wrong with it."""
 
     def __init__(self, expression: object, problem: str) -> None:
+        self.problem = problem
         super().__init__(
             f"Invalid cron expression or timezone: expression {shown(expression)}: {problem}"
         )

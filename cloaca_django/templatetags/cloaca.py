@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -14,7 +15,7 @@ from cloaca_django import clock
 from cloaca_django.admin import access, dashboard, spans, vocabulary
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
-from cloaca_django.models import PipelineExecution, Worker
+from cloaca_django.models import CronSchedule, PipelineExecution, Worker
 
 register = template.Library()
 
@@ -84,6 +85,16 @@ def show_dashboard(context: dict[str, Any]) -> dict[str, Any]:
     if not access.may_view(request, PipelineExecution):
         return {"board": None}
     return {"board": dashboard.read(request), "units": spans.units(), "request": request}
+
+
+@register.simple_tag(name="cloaca_schedule", takes_context=True)
+def schedule(context: dict[str, Any], row: CronSchedule, text: object) -> SafeString:
+    """Name a schedule by some text; who may see its page gets a link."""
+    name = format_html('<bdi class="cloaca-strong">{}</bdi>', str(text))
+    if not access.may_view(context["request"], CronSchedule):
+        return name
+    place = reverse("admin:cloaca_django_cronschedule_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', place, name)
 
 
 @register.simple_tag(name="cloaca_rise")

@@ -164,3 +164,32 @@ document.addEventListener("DOMContentLoaded", () => {
   tick();
   plan();
 });
+
+// The form of a schedule: what it does is told again while somebody types.
+document.addEventListener("DOMContentLoaded", () => {
+  const box = document.querySelector("[data-cloaca-preview]");
+  const form = document.querySelector("#cronschedule_form");
+  const names = ["cron_expression", "timezone", "start_date", "end_date"];
+  if (!box || !form || !form.elements.cron_expression) return;
+  let timer = 0;
+  let asked = 0;
+  async function show() {
+    const turn = ++asked;
+    const given = new URLSearchParams(names.map((name) => [name, form.elements[name]?.value || ""]));
+    try {
+      const answer = await fetch(`${box.dataset.cloacaPreview}?${given}`, { credentials: "same-origin" });
+      if (!answer.ok || answer.redirected) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // An answer that was overtaken by a later one says nothing.
+      if (turn === asked) box.replaceChildren(...fresh.body.childNodes);
+    } catch { /* the saved preview stays */ }
+  }
+  function plan(event) {
+    if (!names.includes(event.target.name)) return;
+    clearTimeout(timer);
+    timer = setTimeout(show, 250);
+  }
+  form.addEventListener("input", plan);
+  form.addEventListener("change", plan);
+  if (form.elements.cron_expression.value) show();
+});

@@ -18,6 +18,7 @@ OPERATOR = (
     *VIEWER, "run_workflow", "pause_workflow", "retry_execution", "cancel_execution",
     "view_context", "drain_worker",
 )  # fmt: skip
+PLANNER = (*OPERATOR, "add_cronschedule", "change_cronschedule", "delete_cronschedule")
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
@@ -75,6 +76,12 @@ def viewer(transactional_db: None) -> Client:
 def operator(transactional_db: None) -> Client:
     """A client of somebody who may do everything to runs, workflows and workers."""
     return logged_in(person("otto", *OPERATOR))
+
+
+@pytest.fixture
+def planner(transactional_db: None) -> Client:
+    """A client of an operator who may do everything to schedules too."""
+    return logged_in(person("petra", *PLANNER))
 
 
 # The browser

@@ -13,6 +13,7 @@ import pytest
 from django.contrib.admin.utils import quote
 from django.urls import reverse
 
+from cloaca_django.models import CronSchedule
 from tests.interface.admin import scenes
 from tests.interface.admin.conftest import logged_in, person
 
@@ -42,6 +43,8 @@ def screens() -> dict[str, str]:
         "run-300": page_url("pipelineexecution_change", big.pk),
         "task": page_url("pipelineexecution_task", failed.pk, failed.tasks.get(position=1).pk),
         "runs": page_url("pipelineexecution_changelist"),
+        "schedules": page_url("cronschedule_changelist"),
+        "schedule": page_url("cronschedule_change", CronSchedule.objects.get(name="nightly").pk),
         "cancel": page_url("pipelineexecution_cancel", live.pk),
         "retry": page_url("pipelineexecution_retry", failed.pk),
         "runs-empty": page_url("pipelineexecution_changelist") + "?q=nothing",

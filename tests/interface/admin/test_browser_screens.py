@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 SCREENS = (
     "dashboard", "workflows", "workflow", "run-now", "workers", "run-live", "run-failed", "task",
-    "runs", "cancel", "retry", "runs-empty",
+    "runs", "schedules", "schedule", "cancel", "retry", "runs-empty",
 )  # fmt: skip
 
 

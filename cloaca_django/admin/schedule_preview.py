@@ -1,0 +1,119 @@
+"""What a schedule will do, as a piece of a page: of a saved one, and of what is being typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from django.template.loader import render_to_string
+from django.utils import dateformat
+from django.utils.dateparse import parse_datetime
+from django.utils.safestring import SafeString
+from django.utils.timezone import get_current_timezone_name, localtime
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+
+from cloaca_django.admin import spans
+from cloaca_django.conf import settings
+from cloaca_django.core import cron, schedule_facts
+from cloaca_django.engine import forecast, overview
+from cloaca_django.errors import InvalidCronExpression, InvalidInput, InvalidTimezone
+from cloaca_django.models import CronSchedule
+
+COUNT = 5
+EXAMPLES = ("0 * * * *", "*/15 * * * *", "30 2 * * *", "0 9 * * 1-5", "0 3 * * 0", "0 4 1 * *")
+MOMENT = "D Y-m-d H:i T"
+DAY_LIGHT = "D H:i T"
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """One coming time on the clock of the schedule and on the reader's."""
+
+    there: str
+    here: str
+    distance: str
+
+
+def of_row(row: Any) -> SafeString:
+    """Return the preview of a schedule, saved or not; what is wrong with it is said there."""
+    facts: dict[str, Any] = {"problem": "", "here": get_current_timezone_name()}
+    try:
+        now = overview.read_clock(settings.DATABASE)
+        found = forecast.of_schedule(row, now=now, count=COUNT)
+        facts |= {
+            "zone": found.zone.key,
+            "sentence": sentence(row) or found.sentence,
+            "fires": _fires(found, now),
+            "warnings": found.warnings,
+        }
+    except InvalidInput as error:
+        facts["problem"] = problem(error)
+    return render_to_string("admin/cloaca_django/part_preview.html", facts)
+
+
+def of_typed(data: Mapping[str, Any]) -> SafeString:
+    """Return the preview of what stands in a form, complete or not."""
+    typed = str(data.get("cron_expression", ""))[: 4 * cron.MAX_LENGTH]
+    row = CronSchedule(cron_expression=typed, timezone=str(data.get("timezone", "UTC")))
+    try:
+        zone = cron.parse(row.cron_expression, row.timezone).zone
+        row.start_date = _moment(data.get("start_date", ""), zone)
+        row.end_date = _moment(data.get("end_date", ""), zone)
+    except InvalidInput:  # said by the preview itself
+        pass
+    return of_row(row)
+
+
+def sentence(row: Any) -> str:
+    """Return when a schedule runs in the reader's language; empty when it cannot be read."""
+    try:
+        schedule = cron.parse(row.cron_expression, row.timezone)
+    except InvalidInput:
+        return ""
+    return cron.describe(schedule, language=get_language() or "en")
+
+
+def examples() -> Sequence[tuple[str, str]]:
+    """Return expressions that many schedules have, each with its sentence."""
+    rows = [CronSchedule(cron_expression=text) for text in EXAMPLES]
+    return [(row.cron_expression, sentence(row)) for row in rows]
+
+
+def problem(error: InvalidInput) -> str:
+    """Return what is wrong with what was typed, as briefly as a form wants it."""
+    if isinstance(error, InvalidTimezone):
+        return _("Unknown time zone.")
+    return error.problem if isinstance(error, InvalidCronExpression) else str(error)[:500]
+
+
+def both(moment: datetime, zone: Any) -> str:
+    """Return a moment in the schedule's zone and in the reader's."""
+    here = spans.exact(moment)
+    if zone is None:
+        return here
+    return f"{dateformat.format(moment.astimezone(zone), MOMENT)} = {here}"
+
+
+def _fires(found: forecast.Forecast, now: datetime) -> Sequence[Fire]:
+    return [
+        Fire(
+            dateformat.format(at.astimezone(found.zone), MOMENT),
+            dateformat.format(localtime(at), DAY_LIGHT),
+            spans.distance(at, now),
+        )
+        for at in found.fires
+    ]
+
+
+def _moment(text: Any, zone: Any) -> datetime | None:
+    try:
+        found = parse_datetime(str(text))
+        given = found and found.replace(tzinfo=zone)
+        return cast(
+            "datetime | None", schedule_facts.checked("form", {"start_date": given})["start_date"]
+        )
+    except (ValueError, OverflowError):  # half of a date, or one that the form will refuse
+        return None

@@ -1,0 +1,101 @@
+"""Schedules in a real browser, under a strict policy: typed, previewed, added, disabled."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from cloaca_django.models import CronSchedule
+from tests.interface.admin import scenes
+from tests.interface.admin.test_schedule_pages import made, url
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import expect
+
+
+@pytest.fixture(autouse=True)
+def _registered(workflows_of_test):
+    scenes.define_workflows()
+
+
+def test_a_schedule_is_previewed_while_it_is_typed_and_added(visit, planner):
+    page = visit(planner).go(url("add"))
+    preview = page.locator("[data-cloaca-preview]")
+    page.get_by_label("Workflow").select_option("customer_etl")
+    page.get_by_label("Name").fill("nightly")
+    page.get_by_label("Cron expression").press_sequentially("30 2 *")
+    expect(preview).to_contain_text("needs 5 fields")
+    page.get_by_label("Cron expression").press_sequentially(" * *")
+    expect(preview).to_contain_text("At 02:30")
+    page.get_by_label("Time zone").select_option("Asia/Tokyo")
+    expect(preview).to_contain_text("02:30 JST")
+    expect(preview.locator("tbody tr")).to_have_count(5)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#result_list")).to_contain_text("At 02:30")
+    row = CronSchedule.objects.get()
+    assert (row.name, row.timezone, row.cron_expression) == ("nightly", "Asia/Tokyo", "30 2 * * *")
+    assert row.next_run_at is not None
+
+
+def test_a_schedule_is_disabled_with_a_reason(visit, planner):
+    row = made()
+    page = visit(planner).go(url("changelist"))
+    page.get_by_role("link", name="customer_etl nightly").click()
+    page.get_by_role("link", name="Disable…").click()
+    page.get_by_label("Reason").fill("maintenance")
+    page.get_by_role("button", name="Yes, disable it").click()
+    expect(page.get_by_text("The schedule is disabled.")).to_be_visible()
+    expect(page.get_by_text("by petra: maintenance")).to_be_visible()
+    assert not CronSchedule.objects.get(pk=row.pk).enabled
+
+
+def test_without_javascript_the_saved_schedule_is_previewed(visit, planner, browser, live_server):
+    row = made()
+    context = browser.new_context(java_script_enabled=False)
+    value = planner.cookies["sessionid"].value
+    context.add_cookies([{"name": "sessionid", "value": value, "url": live_server.url}])
+    page = context.new_page()
+    try:
+        page.goto(f"{live_server.url}{url('change', row.pk)}")
+        expect(page.locator("[data-cloaca-preview]")).to_contain_text("02:30 JST")
+    finally:
+        context.close()
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_the_pages_are_within_their_width(visit, planner, width):
+    row = made(context={"a": "b"})
+    scenes.run(schedule=row)
+    opened = visit(planner, viewport={"width": width, "height": 800})
+    for place in (url("changelist"), url("change", row.pk), url("disable", row.pk)):
+        page = opened.go(place)
+        assert page.evaluate("document.querySelector('#content').scrollWidth") <= width, place
+        assert opened.violations() == [], place
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_is_ours(browser, live_server, planner, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    row = made(cron_expression="* * * * *")
+    scenes.run(schedule=row)
+    # Its own style is what a strict policy refuses.
+    context = browser.new_context(bypass_csp=True, color_scheme=scheme)
+    value = planner.cookies["sessionid"].value
+    context.add_cookies([{"name": "sessionid", "value": value, "url": live_server.url}])
+    page = context.new_page()
+    try:
+        for place in (url("changelist"), url("change", row.pk), url("trigger", row.pk)):
+            page.goto(f"{live_server.url}{place}")
+            result = axe.Axe().run(page, context=".cloaca", options={"preload": False})
+            found = [(rule["id"], rule["nodes"][0]["html"][:160])
+                     for rule in result.response["violations"]]  # fmt: skip
+            assert found == [], place
+    finally:
+        context.close()
+
+
+def test_the_dashboard_leads_to_a_schedule(visit, planner):
+    made()
+    page = visit(planner).go(reverse("admin:app_list", args=["cloaca_django"]))
+    page.get_by_role("link", name="customer_etl", exact=True).last.click()
+    expect(page.get_by_label("Cron expression")).to_have_value("30 2 * * *")
