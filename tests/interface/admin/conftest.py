@@ -95,9 +95,9 @@ def chromium() -> str:
     return next(iter([*found, *filter(None, map(shutil.which, names))]), "")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A Chromium for all tests of this process."""
+    """A Chromium for the tests of a file; in other files this thread has no event loop."""
     path = chromium()
     if not path:
         pytest.skip("no Chromium: install one, or name it in CHROMIUM")
