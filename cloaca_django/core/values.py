@@ -35,6 +35,7 @@ _CONVERSIONS = {
     "fractions.Fraction": "use str(value)",
     "uuid.UUID": "use str(value)",
     "pathlib.PurePath": "use str(value)",
+    "pathlib._local.PurePath": "use str(value)",  # as Python 3.13 calls it
     "builtins.bytes": "base64-encode it",
     "builtins.bytearray": "base64-encode it",
     "builtins.memoryview": "base64-encode it",

@@ -100,4 +100,6 @@ def test_a_local_time_that_occurs_twice_is_the_first_one(new_york):
 def test_a_local_time_that_does_not_exist_is_what_astimezone_makes_of_it(new_york):
     naive = datetime(2025, 3, 9, 2, 30)  # noqa: DTZ001
     found = read_moment("2025-03-09T02:30:00")
-    assert found == naive.astimezone() == datetime(2025, 3, 9, 6, 30, tzinfo=UTC)
+    assert found == naive.astimezone()
+    # Python 3.13 reads it an hour later than the versions before.
+    assert found.replace(tzinfo=None) in {datetime(2025, 3, 9, hour, 30) for hour in (6, 7)}  # noqa: DTZ001
