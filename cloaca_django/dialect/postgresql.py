@@ -81,6 +81,9 @@ class PostgresFragments:
     def by(self, index: str) -> str:
         return ""  # the planner finds it: see PostgresTransport.SETTINGS
 
+    def is_true(self, column: str) -> str:
+        return column
+
     def returning(self, columns: str) -> str:
         return columns
 

@@ -7,7 +7,7 @@ from cloaca_django.dialect.sql import ALIVE, DRAINING, Fragments
 
 def _is_planned(d: Fragments) -> str:
     # Spelled as the partial index of due schedules is.
-    return "s.enabled AND s.next_run_at IS NOT NULL AND s.parked_at IS NULL"
+    return f"{d.is_true('s.enabled')} AND s.next_run_at IS NOT NULL AND s.parked_at IS NULL"
 
 
 def _is_known(d: Fragments) -> str:

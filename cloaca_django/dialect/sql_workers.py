@@ -183,7 +183,7 @@ def lock_limits(d: Fragments) -> str:
         SELECT w.name, w.max_running FROM cloaca_workflow w
         WHERE w.max_running IS NOT NULL AND w.paused_at IS NULL
           AND EXISTS (SELECT 1 FROM cloaca_run r
-                      WHERE r.workflow_name = w.name AND r.is_waiting)
+                      WHERE r.workflow_name = w.name AND {d.is_true("r.is_waiting")})
         ORDER BY w.name {d.lock_or_skip}"""
 
 
@@ -191,7 +191,7 @@ def waiting_runs(d: Fragments) -> str:
     """Choose the runs that a workflow's limit has room for, and lock them."""
     return f"""
         SELECT r.id FROM cloaca_run r
-        WHERE r.workflow_name = %(name)s AND r.is_waiting AND r.paused_at IS NULL
+        WHERE r.workflow_name = %(name)s AND {d.is_true("r.is_waiting")} AND r.paused_at IS NULL
           AND (r.start_at IS NULL OR r.start_at <= {d.clock})
         ORDER BY r.priority DESC, r.id LIMIT %(room)s {d.lock_or_skip}"""
 

@@ -62,6 +62,11 @@ class SqliteFragments:
     def by(self, index: str) -> str:
         return f"INDEXED BY {index}"
 
+    def is_true(self, column: str) -> str:
+        # Django 5.2 writes the condition of an index in the first way, 6.1 in the second, and
+        # SQLite takes an index only for the way it has.
+        return f"{column} AND {column} = 1"
+
     def returning(self, columns: str) -> str:
         # RETURNING does not know the alias of the table (SQLite 3.40), only its name, and forgets
         # the types of columns: without the cast no index serves a comparison.
