@@ -55,6 +55,14 @@ class Settings:
         return _whole("CONCURRENCY", 4, low=1, high=512)
 
     @property
+    def MAX_CONCURRENT_TASKS_PER_TENANT(self) -> int | None:
+        """How many tasks of one tenant a worker process runs at once. ``None``: all its slots."""
+        if _given("MAX_CONCURRENT_TASKS_PER_TENANT", None) is None:
+            return None
+        name = "MAX_CONCURRENT_TASKS_PER_TENANT"
+        return _whole(name, 1, low=1, high=512, note=" or None")
+
+    @property
     def QUEUES(self) -> tuple[str, ...]:
         """Which queues a worker serves unless its command line names others."""
         value = _words("QUEUES", ("default",))
@@ -216,11 +224,11 @@ def _number(name: str, default: float, *, low: float, high: float, note: str = "
     return value
 
 
-def _whole(name: str, default: int, *, low: int, high: int) -> int:
+def _whole(name: str, default: int, *, low: int, high: int, note: str = "") -> int:
     value = _given(name, default)
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
-    raise _invalid(name, value, f"must be a whole number from {low} to {high}")
+    raise _invalid(name, value, f"must be a whole number from {low} to {high}{note}")
 
 
 def _switch(name: str, *, default: bool) -> bool:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,20 @@ from django.conf import settings as site
 from django.db import DatabaseError, NotSupportedError, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from cloaca_django import clock
+from cloaca_django import clock, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.core import options
-from cloaca_django.dialect import advisory_lock, aliases, close_pool, facts, schemas, urls
+from cloaca_django.dialect import (
+    advisory_lock,
+    aliases,
+    close_pool,
+    facts,
+    open_session,
+    schemas,
+    urls,
+)
 from cloaca_django.dialect.urls import DatabaseUrl
+from cloaca_django.engine import registers
 from cloaca_django.errors import (
     DatabaseUnreachable,
     NoDatabase,
@@ -41,7 +51,7 @@ _lock = threading.Lock()
 _numbers = itertools.count(1)
 _ours: dict[tuple[str, int | None], str] = {}
 _users: Counter[str] = Counter()
-_checked: set[tuple[str, str]] = set()
+_checked: set[tuple[str, str, str]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,8 @@ class Database:
     url: str
     is_ours: bool
     folder: str | None = None
+    # The tenant's, in a site of tenants.
+    schema: str = ""
 
     def release(self) -> None:
         """Close what the last runner on this database leaves, and remove a private one's files."""
@@ -125,6 +137,9 @@ def open_schema(text: str, schema: str, *, pool_size: int | None) -> Database:
     """
     url = urls.parse(text).in_schema(schema)
     prepare_site()
+    site = _site_alias(url)
+    if site is not None and tenancy.has_tenants(site):
+        return open_tenant(site, schema)
     with _lock:
         alias = _own_alias(url, pool_size, is_private=False)
         _users[alias] += 1
@@ -142,10 +157,21 @@ def open_schema(text: str, schema: str, *, pool_size: int | None) -> Database:
     return database
 
 
-def open_alias(alias: str) -> Database:
-    """Return the database of a configured alias.
+def open_tenant(alias: str, tenant: object) -> Database:
+    """Return the schema of a tenant of a site, given as a row or by its schema's name.
 
-    Raises UnknownChoice for what is no alias, NoDatabase, NotMigrated, DatabaseUnreachable.
+    Raises TenantNotFound, NotInTenant for a schema that is missing, NotMigrated.
+    """
+    schema = tenancy.schema_named(alias, tenant)
+    require_tables(alias, schema=schema)
+    return Database(alias, f"using={alias!r}, schema={schema!r}", is_ours=False, schema=schema)
+
+
+def open_alias(alias: str) -> Database:
+    """Return the database of a configured alias; in a site of tenants, the tenant's of this thread.
+
+    Raises UnknownChoice for what is no alias, NoDatabase, NotMigrated, DatabaseUnreachable, and
+    NotInTenant where the thread is in no tenant.
     """
     prepare_site()
     if alias not in connections:
@@ -153,6 +179,9 @@ def open_alias(alias: str) -> Database:
     if facts.is_missing(connections[alias]):
         raise NoDatabase()
     url = alias
+    if schema := tenancy.schema_here(alias):
+        require_tables(alias, schema=schema)
+        return Database(alias, f"using={alias!r}, schema={schema!r}", is_ours=False, schema=schema)
     try:
         _check_supported(alias)
         require_tables(alias)
@@ -192,22 +221,26 @@ def _forget(alias: str) -> None:
     aliases.remove(alias)
 
 
-def unapplied(alias: str) -> list[str]:
-    """Return the names of our migrations that the database of ``alias`` lacks."""
+def unapplied(alias: str, *, schema: str = "") -> list[str]:
+    """Return the names of our migrations that a database lacks, or a tenant's ``schema`` in it."""
+    if schema:
+        # Through a connection that cannot see the public schema, which says that all is applied.
+        with closing(open_session(alias, schema=schema)) as session:
+            return registers.missing(session)
     executor = MigrationExecutor(connections[alias])
     targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
     return [migration.name for migration, _ in executor.migration_plan(targets)]
 
 
-def require_tables(alias: str) -> None:
-    """Raise NotMigrated unless all our migrations are applied."""
+def require_tables(alias: str, *, schema: str = "") -> None:
+    """Raise NotMigrated unless all our migrations are applied; ``schema`` is a tenant's."""
     # Once is enough: a site makes a runner for every request.
-    key = (alias, str(connections[alias].settings_dict["NAME"]))
+    key = (alias, str(connections[alias].settings_dict["NAME"]), schema)
     if key in _checked:
         return
-    missing = unapplied(alias)
+    missing = unapplied(alias, schema=schema)
     if missing:
-        raise NotMigrated(alias, missing)
+        raise NotMigrated(alias, missing, schema=schema)
     _checked.add(key)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
-from cloaca_django import databases
+from cloaca_django import databases, tenancy
 from cloaca_django.calls import acts, tuning
 from cloaca_django.calls.operator import OperatorCalls
 from cloaca_django.calls.schedules import ScheduleCalls
@@ -39,7 +39,7 @@ from cloaca_django.engine import (
 )
 from cloaca_django.engine.messages import Ask, Moved
 from cloaca_django.engine.submission import Options, Submission, Submitted
-from cloaca_django.engine.worker import Worker
+from cloaca_django.engine.turn import Turn
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.handles import RunHandle
 
@@ -85,7 +85,7 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         if not self._is_site:
             try:
                 self._sync_schedules()
-                self._started_worker()
+                self._started_turn()
             except BaseException:
                 # Nobody gets this runner, so nobody can shut it down.
                 self._database.release()
@@ -102,14 +102,31 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     ) -> DefaultRunner:
         """Return a runner of one tenant, bound to a PostgreSQL schema of its own.
 
-        Schema and tables are made on first use. Raises InvalidDatabaseURL, also for SQLite,
-        InvalidSchemaName before anything is opened, SchemaUnusable.
+        Schema and tables are made on first use; on the database of a site with tenants the tenant
+        must exist. Raises InvalidDatabaseURL, also for SQLite, InvalidSchemaName before anything is
+        opened, SchemaUnusable, and in such a site TenantNotFound and NotMigrated.
         """
         runner = DefaultRunner.__new__(DefaultRunner)
         runner._is_site = False
         runner._begin(
             config, lambda pool: databases.open_schema(database_url, schema, pool_size=pool)
         )
+        return runner
+
+    @staticmethod
+    def for_tenant(
+        tenant: object, *, using: str | None = None, config: DefaultRunnerConfig | None = None
+    ) -> DefaultRunner:
+        """Return the site's runner of one tenant, given as a row or by its schema's name.
+
+        Its calls enter the tenant by themselves outside of any, and raise NotInTenant inside
+        another. Raises TenantNotFound, NotMigrated, InvalidOption in a site without tenants.
+        """
+        databases.prepare_site()
+        alias = settings.DATABASE if using is None else using
+        runner = DefaultRunner.__new__(DefaultRunner)
+        runner._is_site = True
+        runner._begin(config, lambda pool: databases.open_tenant(alias, tenant))
         return runner
 
     def __repr__(self) -> str:
@@ -131,6 +148,11 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         """The Django database alias this runner works on."""
         return self._database.alias
 
+    @property
+    def schema(self) -> str:
+        """The tenant's schema this runner is bound to in a site of tenants; else empty."""
+        return self._database.schema
+
     # -- submit and wait
 
     def execute(self, workflow_name: str, context: Context) -> PipelineResult:
@@ -140,13 +162,13 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         transaction on the same database: no worker could see the run before it commits.
         """
         self._check_open()
-        parent = nesting.current(self.alias)
+        parent = nesting.current(self.alias, self.schema)
         if settings.EAGER:
             return self._execute_eagerly(self._asked(workflow_name, context))
         if parent is None:
             self._check_may_wait()
             asked = self._asked(workflow_name, context)
-            return self._posted(self._started_worker().post, asked).done.result()
+            return self._posted(self._started_turn().post, asked).done.result()
         parent.check_may_block("execute()")
         self._check_may_wait()
         call = parent.next_call()
@@ -162,14 +184,14 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     async def aexecute(self, workflow_name: str, context: Context) -> PipelineResult:
         """As ``execute``, for ``async`` code; the event loop stays free."""
         self._check_open()
-        parent = nesting.current(self.alias)
+        parent = nesting.current(self.alias, self.schema)
         if settings.EAGER:
             asked = self._asked(workflow_name, context)
             return await sync_to_async(self._execute_eagerly)(asked)
         if parent is None:
             asked = self._asked(workflow_name, context)
-            worker = await asyncio.to_thread(self._started_worker)
-            return await asyncio.wrap_future(self._posted(worker.post, asked).done)
+            turn = await asyncio.to_thread(self._started_turn)
+            return await asyncio.wrap_future(self._posted(turn.post, asked).done)
         call = parent.next_call()
         for chance in itertools.count():
             child = parent.child_id(call, chance)
@@ -230,9 +252,10 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         """Wait until a run has ended. Raises WaitTimeout, RunNotFound, WouldDeadlock."""
         self._check_open()
         id, timeout = inputs.run_id(run_id), inputs.seconds("wait()", "timeout", timeout)
-        parent = nesting.current(self.alias)
+        parent = nesting.current(self.alias, self.schema)
         if settings.EAGER:
-            eager.drain(self.alias, [id])
+            with self._here():
+                eager.drain(self.alias, [id])
         else:
             if parent is not None:
                 parent.check_may_block("wait()")
@@ -262,7 +285,7 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         WouldDeadlock inside a task of this runner.
         """
         grace = inputs.seconds("shutdown()", "grace", grace)
-        if nesting.current(self.alias) is not None:
+        if nesting.current(self.alias, self.schema) is not None:
             raise WouldDeadlock(
                 "shutdown() inside a task would wait for the task itself", "call it elsewhere"
             )
@@ -317,29 +340,34 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         ]
         if not asked:
             return []
-        session = site_session(self.alias)
-        with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
-            written = submission.submit(session, asked, announces=True)
-            ids = [written.existing.get(each.id, each.id) for each in asked]
-            transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
+        with self._here():
+            session = site_session(self.alias)
+            with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
+                written = submission.submit(session, asked, announces=True)
+                ids = [written.existing.get(each.id, each.id) for each in asked]
+                transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
         self._release_connection()
         return [RunHandle(run_id, self) for run_id in ids]
 
     def _committed(self, asked: list[Submission], written: Submitted) -> None:
-        notices.publish_submitted(written)
+        with notices.within(self.alias, self.schema):
+            notices.publish_submitted(written)
         if settings.EAGER:
-            eager.drain(self.alias, [each.id for each in asked])
+            # The caller may be in another tenant by now.
+            with tenancy.entered(self.alias, self.schema) if self.schema else nullcontext():
+                eager.drain(self.alias, [each.id for each in asked])
         elif self._lease is not None:
-            worker = self._lease.worker
-            (worker.hint if any(map(submission.needs_look, asked)) else worker.wake)()
+            turn = self._lease.worker.turn_in(self.schema)
+            (turn.hint if any(map(submission.needs_look, asked)) else turn.wake)()
 
     def _execute_eagerly(self, asked: Submission) -> PipelineResult:
-        session = site_session(self.alias)
-        with session.transaction():
-            written = submission.submit(session, [asked])
-        notices.publish_submitted(written)
-        eager.drain(self.alias, [asked.id])
-        result = results.read_result(session, asked.id)
+        with self._here():
+            session = site_session(self.alias)
+            with session.transaction():
+                written = submission.submit(session, [asked])
+            notices.publish_submitted(written)
+            eager.drain(self.alias, [asked.id])
+            result = results.read_result(session, asked.id)
         if result is None:
             raise WouldDeadlock(
                 f"run {asked.id} is paused or waits for something outside it",
@@ -350,6 +378,17 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
     def _check_open(self) -> None:
         if self._is_closed:
             raise RunnerClosed()
+        tenancy.check_reach(self.alias, self.schema)
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        """Be in this runner's tenant, on this thread's connection and in what is told."""
+        schema = self.schema
+        if not schema:
+            yield
+            return
+        with tenancy.bound(self.alias, schema), notices.within(self.alias, schema):
+            yield
 
     def _check_may_wait(self) -> None:
         if connections[self.alias].in_atomic_block:
@@ -366,28 +405,30 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
             "execute() would block the event loop", "await aexecute(), or use enqueue()"
         )
 
-    def _started_worker(self) -> Worker:
-        """Return the worker, started on first use, and again in a forked child."""
+    def _started_turn(self) -> Turn:
+        """Return the turn of the worker, started on first use, and again in a forked child."""
         with self._lock:
             self._check_open()
             if self._lease is None or self._lease.is_inherited():
                 options = tuning.worker_options(
-                    self._config, alias=self.alias, is_site=self._is_site
+                    self._config, alias=self.alias, is_site=self._is_site, schema=self.schema
                 )
                 self._lease = sharing.lease(options, shared=self._is_site)
-            return self._lease.worker
+            return self._lease.worker.turn_in(self.schema)
 
     @contextmanager
     def _reading(self) -> Any:
         try:
-            with explained(self.alias):
+            with self._here(), explained(self.alias):
                 yield site_session(self.alias)
         finally:
             self._release_connection()
 
-    def _operating(self) -> AbstractContextManager[Session]:
+    @contextmanager
+    def _operating(self) -> Iterator[Session]:
         self._check_open()
-        return acts.acting(self.alias, shown=self._database.url)
+        with self._here(), acts.acting(self.alias, shown=self._database.url) as session:
+            yield session
 
     def _release_connection(self) -> None:
         """Return a pooled connection that this thread holds only for us."""
@@ -402,14 +443,14 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         # Without LISTEN nobody else tells this process.
         lease = self._lease
         if lease is not None:
-            transaction.on_commit(lease.worker.hint, using=self.alias)
+            transaction.on_commit(lease.worker.turn_in(self.schema).hint, using=self.alias)
 
     def _wake(self) -> None:
         lease = self._lease
         if lease is not None:
-            lease.worker.wake()
+            lease.worker.turn_in(self.schema).wake()
 
     def _tell(self, run_ids: list[UUID]) -> None:
         lease = self._lease
         if lease is not None:
-            lease.worker.post(Moved(tuple(run_ids)))
+            lease.worker.turn_in(self.schema).post(Moved(tuple(run_ids)))

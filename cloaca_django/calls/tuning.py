@@ -8,11 +8,17 @@ from cloaca_django.conf import settings
 from cloaca_django.core.config import DefaultRunnerConfig
 from cloaca_django.core.states import WorkerKind
 from cloaca_django.engine.firing import FiringOptions
-from cloaca_django.engine.worker import WorkerOptions
+from cloaca_django.engine.shift import TenantOptions, WorkerOptions
 
 
-def worker_options(config: DefaultRunnerConfig, *, alias: str, is_site: bool) -> WorkerOptions:
-    """Return how the worker of a runner works; a site's does what only its own calls need."""
+def worker_options(
+    config: DefaultRunnerConfig, *, alias: str, is_site: bool, schema: str = ""
+) -> WorkerOptions:
+    """Return how the worker of a runner works; a site's does what only its own calls need.
+
+    ``schema`` is the tenant's: the runners of a site's tenants share a worker, one of its own
+    engine serves that tenant alone.
+    """
     poll = 1.0
     if config.is_set("scheduler_poll_interval_ms"):
         poll = config.scheduler_poll_interval_ms / 1000
@@ -25,7 +31,13 @@ def worker_options(config: DefaultRunnerConfig, *, alias: str, is_site: bool) ->
         recovers=config.enable_recovery and not is_site,
         claims_only_own=is_site,
         firing=None if is_site else _firing_options(config),
+        tenants=_tenants(schema, is_site=is_site) if schema else None,
     )
+
+
+def _tenants(schema: str, *, is_site: bool) -> TenantOptions:
+    limit = settings.MAX_CONCURRENT_TASKS_PER_TENANT
+    return TenantOptions(only=None if is_site else frozenset({schema}), limit=limit)
 
 
 def run_limit(config: DefaultRunnerConfig) -> float | None:

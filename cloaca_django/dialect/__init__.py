@@ -12,6 +12,7 @@ from django.db import utils as django_errors
 
 from cloaca_django.dialect import postgresql, schemas, sqlite
 from cloaca_django.dialect.session import LOOK, WORK, Lanes, Row, Session
+from cloaca_django.dialect.trunk import Trunk
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -25,6 +26,7 @@ __all__ = [
     "WORK",
     "Lanes",
     "Session",
+    "Trunk",
     "abort_connections",
     "advisory_lock",
     "close_pool",
@@ -33,6 +35,7 @@ __all__ = [
     "is_transient",
     "locked",
     "open_session",
+    "open_trunk",
     "site_session",
 ]
 
@@ -54,6 +57,8 @@ class DjangoTransport:
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
         with explained(self.wrapper.alias):
+            if schemas.tenant_of(self.wrapper):
+                schemas.enter_tenant(self.wrapper)
             return self._execute(text, params)
 
     def _execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
@@ -75,15 +80,27 @@ class DjangoTransport:
     def close(self) -> None:
         """Leave the connection to Django."""
 
+    @property
+    def is_closed(self) -> bool:
+        return False
 
-def open_session(alias: str, *, patience: float = 30.0) -> Session:
+
+def open_session(alias: str, *, patience: float = 30.0, schema: str = "") -> Session:
     """Open a connection of the engine's own to the database of ``alias``.
 
-    On SQLite a statement waits ``patience`` seconds for the file before it is an error.
+    On SQLite a statement waits ``patience`` seconds for the file before it is an error. In a site
+    of tenants it is in ``schema``, or in the one that this thread's connection has.
     """
     wrapper = connections[alias]
+    if tenant := schemas.tenant_of(wrapper):
+        return Trunk(wrapper).session(schema or tenant)
     transport = _MODULES[wrapper.vendor].open_transport(wrapper, patience)
     return _SESSIONS[wrapper.vendor](transport, schema=schemas.schema_of(wrapper))
+
+
+def open_trunk(alias: str) -> Trunk:
+    """Return a connection of the engine's own for all tenants of a site; it opens on first use."""
+    return Trunk(connections[alias])
 
 
 def site_session(alias: str) -> Session:

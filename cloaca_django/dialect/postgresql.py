@@ -358,6 +358,10 @@ class PostgresTransport:
     def close(self) -> None:
         self.connection.close()
 
+    @property
+    def is_closed(self) -> bool:
+        return bool(self.connection.closed)
+
 
 def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> PostgresTransport:
     """Connect as the alias of ``wrapper`` does; ``patience`` is a matter of files."""

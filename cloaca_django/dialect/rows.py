@@ -147,6 +147,17 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """What a visit to a tenant's schema found; ``seconds_to_fire`` None: no schedule is planned."""
+
+    look: Look
+    seconds_to_fire: float | None
+    has_strangers: bool
+    has_parked: bool
+    has_workers: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DueSchedule:
     """A schedule under lock whose ``next_run_at`` has come; ``now`` is the database's clock."""
 

@@ -116,10 +116,37 @@ def await_returns(wrapper: Any) -> None:
         clock.sleep(0.005)
 
 
+def path_of(schema: str) -> str:
+    """Return the search path of a schema and nothing else. No name that is allowed has a quote."""
+    return '"{}"'.format(schema.replace('"', '""'))
+
+
 def schema_of(wrapper: BaseDatabaseWrapper) -> str:
-    """Return the schema that an alias is bound to; empty: none."""
-    schema: str = wrapper.settings_dict.get(KEY, "")
-    return schema
+    """Return the schema that an alias is bound to, or its connection's tenant has; empty: none."""
+    bound: str = wrapper.settings_dict.get(KEY, "")
+    return bound or tenant_of(wrapper)
+
+
+def tenant_of(wrapper: BaseDatabaseWrapper) -> str:
+    """Return the schema that django-tenants has chosen for this thread's connection; empty: none.
+
+    Its backend is known by what it keeps: only ``tenancy`` imports it.
+    """
+    return getattr(wrapper, "schema_name", None) or ""
+
+
+def enter_tenant(wrapper: BaseDatabaseWrapper) -> None:
+    """Raise NotInTenant unless Django's connection is where its thread's tenant is.
+
+    The backend sets the path when a cursor is opened, passes over an error there, and a schema that
+    is missing leaves ``public`` in charge; so the server is asked.
+    """
+    schema = tenant_of(wrapper)
+    with wrapper.cursor() as cursor:
+        cursor.execute(_WHERE)
+        seen = cursor.fetchone()[0]
+    if seen != schema:
+        raise NotInTenant(schema, _elsewhere(seen))
 
 
 def make(wrapper: BaseDatabaseWrapper) -> None:
@@ -182,6 +209,12 @@ def check_entered(schema: str, seen: str | None) -> None:
             f"its connection is in {shown(seen)}: a pooler drops the startup parameter `options`;"
             " connect to the server itself",
         )
+
+
+def _elsewhere(seen: str | None) -> str:
+    if seen is None:
+        return "there is no such schema, or this login may not use it"
+    return f"its connection is in {shown(seen)}: there is no such schema, or its path was changed"
 
 
 def explain(schema: str, error: BaseException) -> NotInTenant | None:

@@ -18,11 +18,12 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from cloaca_django.core.progress import RunRow
-from cloaca_django.dialect import rows, sql, sql_schedules, sql_workers
+from cloaca_django.dialect import rows, sql, sql_schedules, sql_tenants, sql_workers
 
 # What an announcement says: there is something to claim, or something that cannot be claimed yet.
+# It follows the schema's name, in which neither a plain site nor django-tenants allows this sign.
 WORK = ""
-LOOK = "?"
+LOOK = ";"
 
 Row = tuple[Any, ...]
 Builder = Callable[..., str]
@@ -53,6 +54,9 @@ class Transport(Protocol):
     def transaction(self, *, durable: bool) -> AbstractContextManager[None]: ...
 
     def close(self) -> None: ...
+
+    @property
+    def is_closed(self) -> bool: ...
 
 
 # The fragments are one instance a database, so they are as good a key as any.
@@ -103,6 +107,11 @@ class Session:
     def close(self) -> None:
         """Close the connection if it is the engine's own."""
         self.transport.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is known to be closed."""
+        return self.transport.is_closed
 
     def to_json(self, value: object) -> str:
         """Return how a UUID or a moment travels inside a batch."""
@@ -257,12 +266,26 @@ class Session:
 
     def look(self) -> rows.Look:
         """Ask what waits."""
-        ready, waiting, due, deadline = self.run(sql.look)[0]
+        return self._look(self.run(sql.look)[0])
+
+    def _look(self, row: Row) -> rows.Look:
+        ready, waiting, due, deadline = row
         return rows.Look(
             bool(ready),
             bool(waiting),
             None if due is None else float(due),
             None if deadline is None else float(deadline),
+        )
+
+    def visit(self, names: Iterable[tuple[str]], *, patience: float) -> rows.Visit:
+        """Ask a tenant's schema whether it has work for who knows the named workflows.
+
+        A schedule is a stranger's after ``patience`` seconds that nobody here could fire it.
+        """
+        found = self.run(sql_tenants.visit, names, patience=patience)[0]
+        looked, (fire, *amiss) = found[:4], found[4:]
+        return rows.Visit(
+            self._look(looked), None if fire is None else float(fire), *map(bool, amiss)
         )
 
     def has_changed(self) -> bool:

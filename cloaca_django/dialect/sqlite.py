@@ -215,6 +215,8 @@ def _native(text: str) -> str:
 class SqliteTransport:
     """A connection of the engine's own: WAL, IMMEDIATE and a busy timeout, whatever the site's."""
 
+    is_closed = False
+
     def __init__(self, params: Mapping[str, Any], *, patience: float) -> None:
         wanted = {k: v for k, v in params.items() if k in {"database", "uri"}}
         self.connection = sqlite3.connect(
@@ -262,6 +264,7 @@ class SqliteTransport:
             raise
 
     def close(self) -> None:
+        self.is_closed = True
         self.connection.close()
 
 

@@ -52,16 +52,18 @@ class Watcher:
 
 
 class ListenWatcher(Watcher):
-    """LISTEN on a connection of its own, which sends nothing while it waits."""
+    """LISTEN on a connection of its own, which sends nothing while it waits.
+
+    ``heard`` is called with every announcement, whatever schema it concerns: the channel is the
+    whole database's. ``wake`` is called when announcements may have been missed.
+    """
 
     def __init__(
-        self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None], hint: Callable[[], None]
+        self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None], heard: Callable[[str], None]
     ) -> None:
         super().__init__(wake)
         self._params = wrapper.get_connection_params()
-        # The channel is the whole database's: what concerns another schema wakes nobody here.
-        schema = schema_of(wrapper)
-        self._ring = {schema + WORK: wake, schema + LOOK: hint}
+        self._heard = heard
         # Closing rings it: a socket, because nothing else can be selected on every system.
         self._ear, self._bell = socket.socketpair()
 
@@ -92,8 +94,7 @@ class ListenWatcher(Watcher):
             while not self.stopping.is_set():
                 sources.select()
                 for note in connection.notifies(timeout=0):
-                    if note.payload in self._ring:
-                        self._ring[note.payload]()
+                    self._heard(note.payload)
 
 
 class WalWatcher(Watcher):
@@ -131,8 +132,33 @@ def open_watcher(
     if wrapper.vendor == "sqlite":
         watcher = WalWatcher(wrapper, hint)
     elif settings.NOTIFY:
-        watcher = ListenWatcher(wrapper, wake, hint)
+        # What concerns another schema wakes nobody here.
+        schema = schema_of(wrapper)
+        ring = {schema + WORK: wake, schema + LOOK: hint}
+        watcher = ListenWatcher(wrapper, wake, lambda payload: ring.get(payload, _nothing)())
     else:
         return None
     watcher.start()
     return watcher
+
+
+def open_tenant_watcher(
+    alias: str, *, missed: Callable[[], None], heard: Callable[[str, str], None]
+) -> Watcher:
+    """Start listening for all tenants of a site.
+
+    ``heard`` is called with a schema and what was announced there, WORK or LOOK; ``missed`` when
+    announcements may have been missed.
+    """
+
+    def take(payload: str) -> None:
+        is_look = payload.endswith(LOOK)
+        heard(payload.removesuffix(LOOK), LOOK if is_look else WORK)
+
+    watcher = ListenWatcher(connections[alias], missed, take)
+    watcher.start()
+    return watcher
+
+
+def _nothing() -> None:
+    """Hear what is of no concern here."""

@@ -16,13 +16,20 @@ from django.db import transaction
 
 from cloaca_django.core.context import Context
 from cloaca_django.core.states import TaskStatus
-from cloaca_django.dialect import is_disconnected, is_transient, open_session, site_session, sql
+from cloaca_django.dialect import (
+    Session,
+    is_disconnected,
+    is_transient,
+    open_session,
+    site_session,
+    sql,
+)
 from cloaca_django.engine import connections, execution
 from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.memory import Memory
 from cloaca_django.engine.settlement import Outcome, Settled, settle
-from cloaca_django.errors import TaskFenced
+from cloaca_django.errors import NotInTenant, TaskFenced
 
 logger = logging.getLogger("cloaca_django.task")
 
@@ -70,7 +77,7 @@ def completing(job: Job, *, alias: str, worker: UUID | None, durable: bool) -> I
 
     def finish(outcome: Outcome) -> None:
         connections.check_ended(job.task.name, before)
-        session = site_session(alias)
+        session = _session_at_home(job, alias)
         settled = settle(session, [outcome], Memory(0), worker=worker, wait=True)
         pending.append(outcome)
         if not settled.accepted:
@@ -88,14 +95,29 @@ def completing(job: Job, *, alias: str, worker: UUID | None, durable: bool) -> I
         settled, job.settled = job.settled, None
         if settled is not None and (is_disconnected(error) or is_transient(error)):
             # COMMIT was sent and its reply lost: the row tells. Never run the body again here.
-            job.settled = resolve(alias, settled, pending[0])
+            job.settled = resolve(alias, settled, pending[0], schema=_schema(job))
         if job.settled is None:
             raise
 
 
-def resolve(alias: str, settled: Settled, outcome: Outcome) -> Settled | None:
+def _session_at_home(job: Job, alias: str) -> Session:
+    """Return a session on the body's connection. Raises NotInTenant if it left its run's tenant.
+
+    Its writes are there, and another run may have a task of the same number there.
+    """
+    session, schema = site_session(alias), _schema(job)
+    if schema and session.schema != schema:
+        raise NotInTenant(schema, f"the task left its connection in {session.schema!r}")
+    return session
+
+
+def _schema(job: Job) -> str:
+    return job.host.schema if job.host is not None else ""
+
+
+def resolve(alias: str, settled: Settled, outcome: Outcome, *, schema: str = "") -> Settled | None:
     """Read what became of a commit with an unknown outcome; None when it did not happen."""
-    session = open_session(alias)
+    session = open_session(alias, schema=schema)
     try:
         found = session.run(sql.resolve_tokens, [(outcome.task_id,)])
     finally:

@@ -18,7 +18,7 @@ from django.db import transaction
 from cloaca_django import ids
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
-from cloaca_django.dialect import Session, site_session, sql
+from cloaca_django.dialect import Session, schemas, site_session, sql
 from cloaca_django.engine import (
     capture,
     claiming,
@@ -42,6 +42,7 @@ class EagerHost:
 
     def __init__(self, alias: str, now: datetime) -> None:
         self.alias = alias
+        self.schema = schemas.tenant_of(site_connections[alias])
         self.now = now
         self.outcomes: dict[int, Outcome] = {}
 

@@ -29,6 +29,8 @@ logger = logging.getLogger("cloaca_django.task")
 
 MESSAGE_LIMIT = 4_000
 TRACEBACK_LIMIT = 32_000
+# Until a task is tried again whose connection could not be brought to its tenant.
+NOT_BEGUN_SECONDS = 1.0
 
 
 # Which job each thread runs or ran last.
@@ -296,6 +298,11 @@ def timed_out(job: Job, seconds: float) -> Outcome:
 def handed_back(job: Job) -> Outcome:
     """Return a claim unused: the task is ready again and no attempt is charged."""
     return job.outcome(TaskStatus.READY)
+
+
+def not_begun(job: Job) -> Outcome:
+    """Return a claim whose body could not be called; it is tried again in a moment, uncharged."""
+    return job.outcome(TaskStatus.SCHEDULED, delay_seconds=NOT_BEGUN_SECONDS)
 
 
 def end(job: Job) -> None:

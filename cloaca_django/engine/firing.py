@@ -125,6 +125,16 @@ class Firing:
         """Look at the next turn: somebody may have changed a schedule."""
         self._next_look = 0.0
 
+    def take_visit(self, seconds: float | None, *, has_strangers: bool, has_parked: bool) -> None:
+        """Take over what a visit found: when the next schedule is due, and what is amiss."""
+        now = clock.monotonic()
+        self._next_look = now + self.options.poll_seconds
+        self._next_fire = NEVER if seconds is None else now + max(0.0, seconds)
+        if has_strangers:
+            self._next_muster = now
+        if not has_parked:
+            self._seen = registry.snapshot()
+
     def fire(self, session: Session, claimer: Claimer) -> Fired | None:
         """Fire what is due in one transaction; None when nothing is. Raises what may pass."""
         self._take_registry(session)
@@ -170,7 +180,7 @@ class Firing:
         """Ask when the next schedule is due, if it is time to ask."""
         if clock.monotonic() < self._next_look:
             return
-        found = session.run(sql_schedules.seconds_to_next_fire, _names())
+        found = session.run(sql_schedules.seconds_to_next_fire, known_names())
         # The clock is read after the reply: who comes too early finds nothing due.
         now = clock.monotonic()
         self._next_look = now + self.options.poll_seconds
@@ -186,7 +196,7 @@ class Firing:
         self._next_fire = NEVER
 
     def _fire(self, session: Session, claimer: Claimer) -> Fired:
-        due = session.due_schedules(_names(), room=self._room)
+        due = session.due_schedules(known_names(), room=self._room)
         self._locked = [schedule.id for schedule in due]
         if not due:
             return Fired()
@@ -262,17 +272,17 @@ def unpark(session: Session) -> list[UUID]:
     """Plan parked schedules again whose workflow this process has code for; returns their ids."""
     with session.transaction():
         session.order_parking()
-        return session.ids(sql_schedules.unpark_schedules, _names())
+        return session.ids(sql_schedules.unpark_schedules, known_names())
 
 
 def is_any_due(session: Session) -> bool:
     """Say whether a schedule of a workflow known here should have fired by now."""
-    found = session.run(sql_schedules.seconds_to_next_fire, _names())
+    found = session.run(sql_schedules.seconds_to_next_fire, known_names())
     return bool(found) and float(found[0][0]) <= 0
 
 
 def _overdue_strangers(session: Session) -> list[tuple[UUID, str]]:
-    rows = session.run(sql_schedules.overdue_strangers, _names(), patience=STRANGER_SECONDS)
+    rows = session.run(sql_schedules.overdue_strangers, known_names(), patience=STRANGER_SECONDS)
     return [(session.uuid(id), name) for id, name in rows]
 
 
@@ -315,5 +325,6 @@ def _missed(due: DueSchedule, cap: int) -> Missed:
     return Missed(due.catchup_policy, cap=cap, deadline=deadline, end=due.end_date)
 
 
-def _names() -> list[tuple[str]]:
+def known_names() -> list[tuple[str]]:
+    """Return the workflows that this process has code for, as a batch of rows."""
     return [(name,) for name in registry.names()]

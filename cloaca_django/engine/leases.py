@@ -8,43 +8,56 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerState
-from cloaca_django.dialect import Session, open_session
+from cloaca_django.dialect import Session, Trunk, open_session, open_trunk
 from cloaca_django.engine import recovery, salvage
+from cloaca_django.engine.shift import GRACE_SECONDS, Holding
 from cloaca_django.engine.tether import Line
-from cloaca_django.engine.worker import GRACE_SECONDS
+from cloaca_django.errors import NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
 LAST_WORDS_SECONDS = 10.0
 
+# A schema, empty in a database without tenants, and the id of a worker there.
+Registered: TypeAlias = tuple[str, UUID]
+
 
 @dataclass(slots=True)
 class Ward:
-    """What a process reported last: its worker's id and its claims, as task ids with tokens."""
+    """What a process reported last of one schema, or of a database without tenants."""
 
     line: Line
-    worker: UUID
-    live: Mapping[int, UUID]
+    holding: Holding
     heard_at: float
     is_reconciled: bool = False
 
+    def tell(self, **order: Any) -> None:
+        """Send an order that concerns this schema."""
+        self.line.send(schema=self.holding.schema, **order)
+
 
 class Leases:
-    """A thread that keeps the leases of all processes. ``close`` ends it."""
+    """A thread that keeps the leases of all processes. ``close`` ends it.
 
-    def __init__(self, alias: str) -> None:
+    With ``tenants`` one connection serves all schemas that the processes hold tasks of.
+    """
+
+    def __init__(self, alias: str, *, tenants: bool = False) -> None:
         self._alias = alias
         self._session: Session | None = None
-        self._wards: dict[Line, Ward] = {}
-        # Worker ids whose process is gone, and whether its end is charged to their tasks.
-        self._dead: dict[UUID, bool] = {}
+        self._trunk: Trunk | None = open_trunk(alias) if tenants else None
+        self._wards: dict[Line, list[Ward]] = {}
+        # Workers, by schema and id, whose process is gone, and whether its end is charged.
+        self._dead: dict[Registered, bool] = {}
         # Guards both maps: the supervisor's loop fills them.
         self._lock = threading.Lock()
         # Lines of processes that neither report nor end a task whose time is up.
@@ -57,12 +70,13 @@ class Leases:
         """Start the thread."""
         self._thread.start()
 
-    def take_report(self, line: Line, worker: UUID, live: Mapping[int, UUID]) -> None:
-        """Take in what a process reports; its lease is renewed from now on."""
+    def take_report(self, line: Line, holdings: Sequence[Holding]) -> None:
+        """Take in all that a process reports; its leases are renewed from now on."""
+        now = clock.monotonic()
         with self._lock:
-            self._wards[line] = Ward(line, worker, live, clock.monotonic())
+            self._wards[line] = [Ward(line, holding, now) for holding in holdings]
 
-    def give_up(self, line: Line, workers: set[UUID], *, charge: bool) -> None:
+    def give_up(self, line: Line, workers: Collection[Registered], *, charge: bool) -> None:
         """Take back, soon, what the workers of an ended process left behind."""
         with self._lock:
             self._wards.pop(line, None)
@@ -89,14 +103,21 @@ class Leases:
             except Exception:
                 # The database is away. Leases lapse by themselves; the next beat tries again.
                 logger.warning("renewing leases failed", exc_info=True)
-                salvage.close(self._session)
-                self._session = None
+                self._hang_up()
                 if self._is_closing:
                     break
                 next_beat = min(next_beat, clock.monotonic() + 1.0)
-        salvage.close(self._session)
+        self._hang_up()
 
-    def _connected(self) -> Session:
+    def _hang_up(self) -> None:
+        salvage.close(self._session)
+        self._session = None
+        if self._trunk is not None:
+            self._trunk.close()
+
+    def _connected(self, schema: str) -> Session:
+        if self._trunk is not None:
+            return self._trunk.session(schema)
         if self._session is None:
             self._session = open_session(self._alias)
         return self._session
@@ -104,28 +125,44 @@ class Leases:
     def _bury(self) -> None:
         with self._lock:
             dead = dict(self._dead)
-        for worker, charge in dead.items():
-            recovery.give_up(
-                self._connected(), worker, charge=charge, max_crashes=settings.MAX_CRASHES
-            )
+        for registered, charge in dead.items():
+            schema, worker = registered
+            with self._of_tenant(schema):
+                recovery.give_up(
+                    self._connected(schema), worker, charge=charge,
+                    max_crashes=settings.MAX_CRASHES,
+                )  # fmt: skip
             with self._lock:
-                self._dead.pop(worker, None)
+                self._dead.pop(registered, None)
 
     def _renew(self) -> None:
         with self._lock:
-            wards = list(self._wards.values())
+            wards = [ward for several in self._wards.values() for ward in several]
         for ward in wards:
-            state = recovery.renew(self._connected(), ward.worker)
-            if state == WorkerState.DRAINING:
-                ward.line.send(drain=ward.worker)
-            if not state:
-                ward.line.send(lapsed=ward.worker)
-            elif not ward.is_reconciled:
-                # A report is good once: what was claimed after it is not in it.
-                ward.is_reconciled = True
-                self._reconcile(ward)
-            elif self._is_hung(ward):
-                self.hung.add(ward.line)
+            with self._of_tenant(ward.holding.schema):
+                self._renew_one(ward)
+
+    def _renew_one(self, ward: Ward) -> None:
+        worker = ward.holding.worker
+        state = recovery.renew(self._connected(ward.holding.schema), worker)
+        if state == WorkerState.DRAINING:
+            ward.tell(drain=worker)
+        if not state:
+            ward.tell(lapsed=worker)
+        elif not ward.is_reconciled:
+            # A report is good once: what was claimed after it is not in it.
+            ward.is_reconciled = True
+            self._reconcile(ward)
+        elif self._is_hung(ward):
+            self.hung.add(ward.line)
+
+    @contextmanager
+    def _of_tenant(self, schema: str) -> Iterator[None]:
+        """A tenant that was dropped must not keep the others' leases from being renewed."""
+        try:
+            yield
+        except NotInTenant as error:
+            logger.info("a lease is not kept: %s", error, extra={"schema": schema})
 
     def _is_hung(self, ward: Ward) -> bool:
         """Say whether a silent process holds a task that it should have ended long ago.
@@ -136,14 +173,15 @@ class Leases:
         if clock.monotonic() - ward.heard_at < lease:
             return False
         limit = settings.TASK_TIMEOUT_SECONDS
-        return recovery.has_overdue(self._connected(), ward.worker, limit=limit, beyond=lease)
+        session = self._connected(ward.holding.schema)
+        return recovery.has_overdue(session, ward.holding.worker, limit=limit, beyond=lease)
 
     def _reconcile(self, ward: Ward) -> None:
         age = clock.monotonic() - ward.heard_at
-        done = recovery.reconcile(
-            self._connected(), ward.worker, ward.live, grace=GRACE_SECONDS + age
-        )
+        schema, worker, live = ward.holding.schema, ward.holding.worker, ward.holding.live
+        session = self._connected(schema)
+        done = recovery.reconcile(session, worker, live, grace=GRACE_SECONDS + age)
         if done.lost:
-            ward.line.send(lost=[(id, ward.live[id]) for id in sorted(done.lost)])
+            ward.tell(lost=[(id, live[id]) for id in sorted(done.lost)])
         if done.requeued:
-            ward.line.send(wake=True)
+            ward.tell(wake=True)

@@ -22,6 +22,8 @@ from cloaca_django.engine.execution import Job, handed_back, job_for, untouched
 from cloaca_django.engine.limits import Limits
 from cloaca_django.engine.memory import Memory
 from cloaca_django.engine.messages import (
+    HINT,
+    WAKE,
     Ask,
     Batch,
     Deferral,
@@ -60,6 +62,7 @@ class Ledger:
         publish: Callable[[Effects], None],
         poll_seconds: float = 1.0,
         claims_only_own: bool = False,
+        ring: Callable[[], None] = lambda: None,
     ) -> None:
         self.claimer = claimer
         self.slots = slots
@@ -69,6 +72,7 @@ class Ledger:
         self.abandon_job = abandon_job
         self.publish = publish
         self.claims_only_own = claims_only_own
+        self._ring = ring
         self.running: dict[int, Job] = {}
         self.own: set[UUID] = set()
         self.saved: set[Workflow] = set()
@@ -88,8 +92,35 @@ class Ledger:
     def post(self, message: object) -> None:
         """Hand a message to the turn, which wakes. For every other thread."""
         self._inbox.put(message)
+        self._ring()
         if self._is_closed:
             self._refuse_asks()
+
+    def wake(self) -> None:
+        """Say that there may be something to claim."""
+        self.post(WAKE)
+
+    def hint(self) -> None:
+        """Say that somebody wrote to the database, perhaps this worker itself."""
+        self.post(HINT)
+
+    def live(self) -> dict[int, UUID]:
+        """Return what is claimed and not settled: task ids with their tokens. For any thread."""
+        return {id: job.token for id, job in dict(self.running).items()}
+
+    def let_go(self, lost: Mapping[int, UUID]) -> None:
+        """Drop jobs, by id and token, that the database no longer calls ours. For any thread."""
+        gone = frozenset(id for id, token in lost.items() if self._is_taken_away(id, token))
+        if gone:
+            self.post(Moved(task_ids=gone))
+
+    def _is_taken_away(self, task_id: int, token: UUID) -> bool:
+        """Say whether a job that the database no longer calls ours still runs here.
+
+        One that was claimed under an earlier id of this worker may still be settled.
+        """
+        job = self.running.get(task_id)
+        return job is not None and job.token == token and job.worker == self.claimer.worker
 
     def dismiss(self) -> None:
         """Answer nobody any more: who waits for a run, now or later, hears RunnerClosed.
@@ -134,6 +165,13 @@ class Ledger:
             if not job.is_over:
                 self._abandon(job)
                 self.batch.outcomes.append(handed_back(job))
+
+    def abandon_all(self) -> None:
+        """Let every job go: nothing of it can be written any more."""
+        for job in list(self.running.values()):
+            if not job.is_over:
+                self._abandon(job)
+        self.running.clear()
 
     def _abandon(self, job: Job) -> None:
         """Stop waiting for a job: its thread may go on, its slot and its outcome do not count."""

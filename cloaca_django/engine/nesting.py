@@ -105,10 +105,12 @@ class Parent:
             self.job.waits_for.discard(child)
 
 
-def current(alias: str) -> Parent | None:
-    """Return the task this code runs in, if a worker on the database of ``alias`` runs it."""
+def current(alias: str, schema: str = "") -> Parent | None:
+    """Return the task this code runs in, if a worker on that database and schema runs it."""
     job = current_job.get()
-    if job is None or job.host is None or job.host.alias != alias:
+    if job is None or job.host is None:
+        return None
+    if (job.host.alias, job.host.schema) != (alias, schema):
         return None
     return Parent(job, job.host)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from uuid import UUID
 
 from django.db import connections
 from django.dispatch import Signal
 
-from cloaca_django import signals
+from cloaca_django import signals, tenancy
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect.rows import EndedRun
 from cloaca_django.engine.connections import tidy
@@ -22,9 +24,22 @@ from cloaca_django.engine.messages import Effects
 from cloaca_django.engine.settlement import Failure, Outcome
 from cloaca_django.engine.submission import Submitted
 
+# The tenant whose turn is telling: an alias and a schema. None: the site has no tenants.
+_tenant: ContextVar[tuple[str, str] | None] = ContextVar("cloaca_tenant", default=None)
+
 run_log = logging.getLogger("cloaca_django.run")
 task_log = logging.getLogger("cloaca_django.task")
 schedule_log = logging.getLogger("cloaca_django.schedule")
+
+
+@contextmanager
+def within(alias: str, schema: str) -> Iterator[None]:
+    """Let what is told in the block be told in a tenant; an empty schema changes nothing."""
+    mark = _tenant.set((alias, schema) if schema else _tenant.get())
+    try:
+        yield
+    finally:
+        _tenant.reset(mark)
 
 
 def publish(effects: Effects) -> None:
@@ -134,9 +149,10 @@ class Courier:
         self._is_running = False
 
     def deliver(self, call: Callable[[], object]) -> None:
-        """Call soon; ``call`` raises nothing."""
+        """Call soon, in the tenant of now; ``call`` raises nothing."""
+        tenant = _tenant.get()
         with self._lock:
-            self._pending.append(call)
+            self._pending.append(call if tenant is None else partial(_call_in, *tenant, call))
             if self._is_running:
                 return
             self._is_running = True
@@ -152,6 +168,15 @@ class Courier:
             tidy()
             call()
         connections.close_all()
+
+
+def _call_in(alias: str, schema: str, call: Callable[[], object]) -> None:
+    try:
+        with tenancy.entered(alias, schema):
+            call()
+    except Exception:
+        # The tenant may be gone; who listens must not hear of it in another's schema.
+        run_log.warning("a notice was not delivered", exc_info=True, extra={"schema": schema})
 
 
 _courier = Courier()

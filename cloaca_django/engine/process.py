@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
-from django.db import DatabaseError, connections
-
 from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core.wording import counted
-from cloaca_django.dialect import open_session, site_session
-from cloaca_django.engine import firing, tether
+from cloaca_django.dialect import open_session
+from cloaca_django.engine import hiring, tether
+from cloaca_django.engine.shift import Shift, WorkerOptions
 from cloaca_django.engine.tether import Line, Message
-from cloaca_django.engine.worker import Worker, WorkerOptions
-from cloaca_django.models import TaskExecution
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -55,10 +52,8 @@ class Process:
         line: Line | None = None,
         worker: UUID | None = None,
     ) -> None:
-        self.worker = Worker(options, report=self._report if line else None)
-        if worker is not None:
-            self.worker.claimer.worker = worker
-        self.worker.turn.budget = stint.max_tasks
+        self.worker = hiring.hire(options, report=self._report if line else None, id=worker)
+        self.worker.set_budget(stint.max_tasks)
         self.stint = stint
         self.left_running = 0
         self._say = say
@@ -119,7 +114,7 @@ class Process:
             self._rest(BRISK_SECONDS if brisk else LOOK_SECONDS)
             if self._must_recycle():
                 return RECYCLE
-            if self._has_had_enough():
+            if self.worker.is_over_budget():
                 return RECYCLE if self._line is not None else 0
             if self._is_through():
                 return 0
@@ -135,7 +130,7 @@ class Process:
         if not self.worker.is_alive():
             logger.error("the turn's thread ended; this process must be replaced")
             return True
-        abandoned = len(self.worker.host.abandoned)
+        abandoned = len(self.worker.crew.abandoned)
         if abandoned < settings.MAX_ABANDONED_THREADS:
             return False
         logger.warning(
@@ -143,39 +138,11 @@ class Process:
         )
         return True
 
-    def _has_had_enough(self) -> bool:
-        limit = self.stint.max_tasks
-        return limit is not None and self.worker.turn.settled_tasks >= limit
-
     def _is_through(self) -> bool:
-        turn = self.worker.turn
-        if self.worker.options.claims_once:
-            return turn.is_draining and not turn.running and not turn.batch
-        return self.stint.burst and turn.is_idle() and not self._has_work()
-
-    def _has_work(self) -> bool:
-        """Ask the database whether this worker owns a task, or one that it can run is ready or due.
-
-        What the turn knows is a moment old, and must not end a process too early.
-        """
-        alias, claimer = self.worker.alias, self.worker.claimer
-        try:
-            found = site_session(alias).look()
-            tasks = TaskExecution.objects.using(alias)
-            if tasks.owned_by(claimer.worker).exists():
-                return True
-            if found.seconds_to_due is not None and found.seconds_to_due <= 0:
-                return True
-            if self.worker.options.firing and firing.is_any_due(site_session(alias)):
-                return True
-            return found.has_ready and any(
-                claimer.takes(workflow, queue) and claimer.has_code(workflow, name)
-                for queue, workflow, name in tasks.claimable_kinds()
-            )
-        except DatabaseError:
-            # Nobody knows; the turn waits for the database too.
-            connections[alias].close()
-            return True
+        worker = self.worker
+        if worker.options.claims_once:
+            return worker.is_draining and not worker.running and not worker.carries
+        return self.stint.burst and worker.is_idle() and not worker.has_work()
 
     # -- the end
 
@@ -183,31 +150,34 @@ class Process:
         self._is_ending = True
         if self._level < 2:
             self._finish()
-        self.left_running = len(self.worker.turn.running)
+        self.left_running = self.worker.running
         self.worker.stop(grace=0.0)
-        done = self.worker.turn.settled_tasks - self.left_running
+        done = self.worker.settled_tasks - self.left_running
         rest = f", {self.left_running} handed back" if self.left_running else ""
         self._say(f"Stopped after {counted(done, 'task')}{rest}")
 
     def _finish(self) -> None:
         """Claim nothing more, and give what runs its time."""
-        turn, grace = self.worker.turn, self.stint.grace
-        self.worker.drain()
-        if turn.running:
+        worker, grace = self.worker, self.stint.grace
+        worker.drain()
+        if worker.running:
             self._say(
-                f"Finishing {counted(len(turn.running), 'task')}, for {grace:g} s at most;"
+                f"Finishing {counted(worker.running, 'task')}, for {grace:g} s at most;"
                 " a second signal hands them back now"
             )
         end = clock.monotonic() + grace
-        while turn.running and self._level < 2 and clock.monotonic() < end:
+        while worker.running and self._level < 2 and clock.monotonic() < end:
             self._rest(BRISK_SECONDS)
 
     # -- the supervisor
 
-    def _report(self, worker: Worker) -> None:
+    def _report(self, worker: Shift) -> None:
         """Tell the supervisor what is claimed."""
         if self._line is not None:
-            self._line.send(worker=worker.claimer.worker, live=list(worker.live().items()))
+            holdings = worker.holdings()
+            self._line.send(
+                holdings=[(one.schema, one.worker, list(one.live.items())) for one in holdings]
+            )
 
     def _obey(self, line: Line) -> None:
         for message in line.messages():
@@ -219,15 +189,17 @@ class Process:
     def _take(self, message: Message) -> None:
         if "stop" in message:
             self._order(message["stop"])
-        elif "lost" in message:
-            self.worker.let_go({int(id): UUID(token) for id, token in message["lost"]})
+            return
+        turn = self.worker.turn_in(message["schema"])
+        if "lost" in message:
+            turn.let_go({int(id): UUID(token) for id, token in message["lost"]})
         elif "drain" in message:
-            self.worker.turn.is_draining = True
+            turn.is_draining = True
         elif "wake" in message:
-            self.worker.wake()
-        elif message.get("lapsed") == str(self.worker.claimer.worker) and not self._is_ending:
-            with closing(open_session(self.worker.alias)) as session:
-                self.worker.register_anew(session)
+            turn.wake()
+        elif message.get("lapsed") == str(turn.claimer.worker) and not self._is_ending:
+            with closing(open_session(self.worker.alias, schema=message["schema"])) as session:
+                self.worker.register_anew(session, turn)
             self._report(self.worker)
 
 

@@ -9,17 +9,18 @@ import os
 import threading
 from dataclasses import dataclass
 
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.hiring import hire
+from cloaca_django.engine.shift import Shift, WorkerOptions
 
 _lock = threading.Lock()
-_shared: dict[tuple[int, WorkerOptions], tuple[Worker, int]] = {}
+_shared: dict[tuple[int, WorkerOptions], tuple[Shift, int]] = {}
 
 
 @dataclass(slots=True)
 class Lease:
     """One runner's use of a worker."""
 
-    worker: Worker
+    worker: Shift
     pid: int
     is_shared: bool
 
@@ -40,13 +41,13 @@ def lease(options: WorkerOptions, *, shared: bool) -> Lease:
     """Return the use of a started worker."""
     pid = os.getpid()
     if not shared:
-        worker = Worker(options)
+        worker = hire(options)
         worker.start()
         return Lease(worker, pid, is_shared=False)
     with _lock:
         found = _shared.get((pid, options))
         if found is None or not found[0].is_alive():
-            found = (Worker(options), 0)
+            found = (hire(options), 0)
             found[0].start()
         _shared[pid, options] = (found[0], found[1] + 1)
     return Lease(found[0], pid, is_shared=True)

@@ -18,8 +18,9 @@ from uuid import UUID
 
 from cloaca_django import clock, ids
 from cloaca_django.engine import tether
-from cloaca_django.engine.leases import Leases
+from cloaca_django.engine.leases import Leases, Registered
 from cloaca_django.engine.process import RECYCLE, Stint
+from cloaca_django.engine.shift import Holding
 from cloaca_django.engine.tether import Line, Message
 
 logger = logging.getLogger("cloaca_django.worker")
@@ -33,12 +34,12 @@ MARGIN_SECONDS = 15.0
 
 @dataclass(eq=False, slots=True)
 class Child:
-    """One process, and the ids under which its worker has registered."""
+    """One process, and where and under which ids its worker has registered."""
 
     number: int
     process: subprocess.Popen[bytes]
     line: Line
-    workers: set[UUID]
+    workers: set[Registered]
     started_at: float
 
 
@@ -79,11 +80,13 @@ class Supervisor:
         count: int,
         stint: Stint,
         say: Callable[[str], object],
+        tenants: bool = False,
     ) -> None:
         self._command = list(command)
         self._stint = stint
         self._say = say
-        self._leases = Leases(alias)
+        self._has_tenants = tenants
+        self._leases = Leases(alias, tenants=tenants)
         self._places = [Place(number) for number in range(1, count + 1)]
         self._orders = _Orders()
         self._selector = selectors.DefaultSelector()
@@ -153,7 +156,9 @@ class Supervisor:
                 # Its own group: a key pressed at the terminal reaches the supervisor alone.
                 start_new_session=True,
             )
-        child = Child(number, process, line, {worker}, started_at=clock.monotonic())
+        # One of many tenants says itself where it is registered.
+        workers: set[Registered] = set() if self._has_tenants else {("", worker)}
+        child = Child(number, process, line, workers, started_at=clock.monotonic())
         self._selector.register(line.socket, selectors.EVENT_READ, child)
         logger.info("process %d started", number, extra={"pid": process.pid})
         return child
@@ -189,10 +194,12 @@ class Supervisor:
 
     def _take(self, child: Child, message: Message) -> None:
         """Take in a report."""
-        worker = UUID(message["worker"])
-        child.workers.add(worker)
-        live = {int(id): UUID(token) for id, token in message["live"]}
-        self._leases.take_report(child.line, worker, live)
+        holdings = [
+            Holding(schema, UUID(worker), {int(id): UUID(token) for id, token in live})
+            for schema, worker, live in message["holdings"]
+        ]
+        child.workers.update((one.schema, one.worker) for one in holdings)
+        self._leases.take_report(child.line, holdings)
 
     def _children(self) -> list[Child]:
         return [place.child for place in self._places if place.child]

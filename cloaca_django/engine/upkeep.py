@@ -10,21 +10,34 @@ from cloaca_django.engine.messages import Effects
 from cloaca_django.engine.retention import Keeper
 
 
+class Sweep:
+    """The sweep of one schema, and when it is due next."""
+
+    def __init__(self) -> None:
+        self._next_at = clock.monotonic() + settings.SWEEP_SECONDS
+
+    def is_due(self) -> bool:
+        """Say whether its time has come."""
+        return clock.monotonic() >= self._next_at
+
+    def carry_out(self, session: Session) -> bool:
+        """Give lost workers up and take their tasks back; True when runs moved on by it."""
+        self._next_at = clock.monotonic() + settings.SWEEP_SECONDS
+        swept = recovery.sweep(session, max_crashes=settings.MAX_CRASHES)
+        if swept.accepted:
+            notices.publish(Effects(swept))
+        return bool(swept.accepted)
+
+
 class Upkeep:
     """Remembers when each duty is due next."""
 
     def __init__(self) -> None:
         self._keeper = Keeper()
-        self._next_sweep = clock.monotonic() + settings.SWEEP_SECONDS
+        self._sweep = Sweep()
 
     def tend(self, session: Session) -> bool:
         """Do what is due; True when runs moved on by it."""
-        moved = False
-        if clock.monotonic() >= self._next_sweep:
-            self._next_sweep = clock.monotonic() + settings.SWEEP_SECONDS
-            swept = recovery.sweep(session, max_crashes=settings.MAX_CRASHES)
-            if swept.accepted:
-                notices.publish(Effects(swept))
-                moved = True
+        moved = self._sweep.is_due() and self._sweep.carry_out(session)
         self._keeper.tend(session)
         return moved

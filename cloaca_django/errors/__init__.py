@@ -25,7 +25,7 @@
     │   │   └── InvalidTaskGraph ── EmptyWorkflow, DuplicateTask, UnknownDependency,
     │   │                           ForeignDependency, AmbiguousDependency,
     │   │                           CircularDependency, UnrelatedRule
-    │   ├── WorkflowNotFound, VersionNotFound, ScheduleNotFound, RunNotFound
+    │   ├── WorkflowNotFound, VersionNotFound, ScheduleNotFound, RunNotFound, TenantNotFound
     │   └── IdempotencyConflict, ScheduleExists, NothingToImport
     ├── ContextKeyNotFound (KeyError)
     ├── DatabaseUnreachable (ValueError, RuntimeError) ── SchemaUnusable
@@ -108,6 +108,7 @@ from cloaca_django.errors.inputs import (
     NothingToImport,
     ScheduleExists,
     ScheduleNotFound,
+    TenantNotFound,
     UnreadableContext,
     VersionNotFound,
     WorkflowNotFound,
@@ -203,6 +204,7 @@ __all__ = [
     "TaskCancelled",
     "TaskFenced",
     "TaskNotFound",
+    "TenantNotFound",
     "TransactionLeftOpen",
     "UnexpectedResult",
     "UnknownChoice",

@@ -69,10 +69,12 @@ class TransactionLeftOpen(CloacaError):
 class NotMigrated(InvalidState, ValueError):
     """A configured database without our tables, or with old ones."""
 
-    def __init__(self, alias: str, missing: list[str]) -> None:
+    def __init__(self, alias: str, missing: list[str], *, schema: str = "") -> None:
+        where = f"Schema {schema!r} of database" if schema else "Database"
+        what = f"migrate_schemas --schema={schema}" if schema else "migrate cloaca_django"
         super().__init__(
-            f"Database {alias!r} lacks the migrations {', '.join(missing)} of cloaca_django;"
-            f" run: python manage.py migrate cloaca_django --database {alias}"
+            f"{where} {alias!r} lacks the migrations {', '.join(missing)} of cloaca_django;"
+            f" run: python manage.py {what}{'' if schema else f' --database {alias}'}"
         )
 
 

@@ -190,6 +190,16 @@ class VersionNotFound(InvalidInput):
         )
 
 
+class TenantNotFound(InvalidInput):
+    """A name that is no tenant's schema."""
+
+    def __init__(self, schema: object) -> None:
+        super().__init__(
+            f"There is no tenant with the schema {shown(schema)}; make one with your site's model"
+            " of tenants first"
+        )
+
+
 class ScheduleNotFound(InvalidInput):
     """A schedule id that no row has. ``doing`` is what was asked, such as ``get cron schedule``."""
 

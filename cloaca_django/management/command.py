@@ -8,7 +8,7 @@ import signal
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.core import checks
@@ -20,10 +20,16 @@ from django.core.management.base import (
 )
 from django.db import connections
 
-from cloaca_django import databases
+from cloaca_django import databases, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.dialect import is_transient
-from cloaca_django.errors import DatabaseUnreachable, NotMigrated
+from cloaca_django.errors import (
+    DatabaseUnreachable,
+    NotInTenant,
+    NotMigrated,
+    TenantNotFound,
+    listed,
+)
 
 DONE = 0
 FAILED = 1
@@ -61,6 +67,8 @@ class Command(BaseCommand):
 
     # Ours run below, before anything connects; the site's others are not this command's business.
     requires_system_checks = ()
+    # Whether it works in one tenant of a site that has some.
+    is_of_one_tenant = True
     exit_codes: dict[int, str] = {DONE: "done"}
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -76,10 +84,17 @@ class Command(BaseCommand):
             metavar="ALIAS",
             help='the alias of the database; CLOACA["DATABASE"] if not given',
         )
+        if self.is_of_one_tenant:
+            parser.add_argument(
+                "--schema",
+                metavar="NAME",
+                help="the schema of the tenant, in a site that has tenants (django-tenants)",
+            )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            return super().execute(*args, **options)
+            with ExitStack() as self._tenant:
+                return super().execute(*args, **options)
         except Exception as error:
             # The engine's own connections raise the driver's errors, the site's Django's.
             if not is_transient(error) and not isinstance(error, DatabaseUnreachable):
@@ -102,7 +117,26 @@ class Command(BaseCommand):
         if alias not in connections:
             known = ", ".join(databases.site_aliases())
             raise refused(f"--database {alias!r} is not in DATABASES, which has: {known}")
+        if self.is_of_one_tenant:
+            self._enter(alias, options["schema"])
         return str(alias)
+
+    def _enter(self, alias: str, schema: str | None) -> None:
+        """Be in the tenant that was asked for, or that another command is in, until the end."""
+        if not tenancy.has_tenants(alias):
+            if schema is not None:
+                raise refused("--schema needs a site with tenants (django-tenants)")
+            return
+        try:
+            if schema is not None:
+                require_tenant(alias, schema)
+                self._tenant.enter_context(tenancy.entered(alias, schema))
+            tenancy.schema_here(alias)
+        except NotInTenant as error:
+            if schema is not None:
+                raise refused(error, NOT_MIGRATED) from error
+            known = listed(tenancy.tenant_schemas(alias), limit=8)
+            raise refused(f"--schema is needed: this site has tenants ({known})") from error
 
     def write_json(self, data: object) -> None:
         """Print one JSON document."""
@@ -117,9 +151,17 @@ def refused(problem: object, code: int = USAGE) -> CommandError:
 def require_tables(alias: str) -> None:
     """Refuse a database that lacks migrations."""
     try:
-        databases.require_tables(alias)
+        databases.require_tables(alias, schema=tenancy.schema_here(alias))
     except NotMigrated as error:
         raise refused(error, NOT_MIGRATED) from error
+
+
+def require_tenant(alias: str, schema: str, option: str = "schema") -> None:
+    """Refuse a name that is no tenant's schema."""
+    try:
+        tenancy.require(alias, schema)
+    except TenantNotFound as error:
+        raise refused(f"--{option}: {error}") from error
 
 
 def user() -> str:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from uuid import UUID
 
-from cloaca_django import clock
+from cloaca_django import clock, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerKind
 from cloaca_django.engine import overview
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.hiring import hire
+from cloaca_django.engine.shift import Shift, TenantOptions, WorkerOptions
 from cloaca_django.errors import RunNotFound
 from cloaca_django.management.progress import Stopwatch, View
 from cloaca_django.models import PipelineExecution, TaskExecution
@@ -37,7 +38,7 @@ class Wait:
         self._run_id = run_id
         self._workflow = workflow
         self._queue = queue
-        self._worker: Worker | None = None
+        self._worker: Shift | None = None
         self._next_ask = 0.0
         self._signals: SimpleQueue[None] = SimpleQueue()
 
@@ -86,8 +87,10 @@ class Wait:
         if overview.has_claimer(self._alias, queue=self._queue, workflow=self._workflow):
             return
         view.say("No live worker serves this workflow: this process runs it itself")
+        schema = tenancy.schema_here(self._alias)
         options = WorkerOptions(
             alias=self._alias,
+            tenants=TenantOptions(only=frozenset({schema})) if schema else None,
             kind=WorkerKind.EMBEDDED,
             concurrency=settings.CONCURRENCY,
             queues=(self._queue,),
@@ -95,8 +98,8 @@ class Wait:
             recovers=False,
             claims_only_own=True,
         )
-        self._worker = Worker(options)
-        self._worker.turn.own.add(self._run_id)
+        self._worker = hire(options)
+        self._worker.turn_in(schema).own.add(self._run_id)
         self._worker.start()
 
     @contextmanager

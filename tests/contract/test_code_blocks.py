@@ -40,7 +40,8 @@ IN_SITE = """
 import atexit, os
 os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
 import django; django.setup()
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.shift import WorkerOptions
+from cloaca_django.engine.worker import Worker
 _worker = Worker(WorkerOptions(poll_seconds=0.1)); _worker.start()
 atexit.register(_worker.stop, grace=5.0)
 """

@@ -14,7 +14,8 @@ from cloaca_django.core import registry
 from cloaca_django.core.states import RUN_FINAL, RunStatus
 from cloaca_django.dialect import open_session, postgresql
 from cloaca_django.engine.capture import current_job
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.shift import WorkerOptions
+from cloaca_django.engine.worker import Worker
 from cloaca_django.models import PipelineExecution
 from tests.crash import checker, journal
 from tests.crash.graphs import define, diamond, leave_mark

@@ -12,7 +12,8 @@ import cloaca_django as cloaca
 from cloaca_django.core import registry
 from cloaca_django.core.states import RunStatus
 from cloaca_django.dialect import open_session
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.shift import WorkerOptions
+from cloaca_django.engine.worker import Worker
 from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution
 from cloaca_django.models import Worker as WorkerRow
 from tests.crash import checker, journal

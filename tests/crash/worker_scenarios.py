@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from uuid import uuid4
 
 from cloaca_django.core import registry
@@ -21,7 +20,8 @@ def _register(stage: Stage) -> None:
 
 def _newcomer(stage: Stage) -> None:
     stage.submit("chain")
-    stage.facts["row"] = replace(stage.victim.worker._row(), id=uuid4())
+    worker = stage.victim.worker
+    stage.facts["row"] = worker._row(worker.claimer, uuid4())
 
 
 def _save_definitions(stage: Stage) -> None:

@@ -28,9 +28,10 @@ from cloaca_django.engine.capture import current_job
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.messages import Ask, Effects
+from cloaca_django.engine.shift import WorkerOptions
 from cloaca_django.engine.slots import Slots
 from cloaca_django.engine.submission import Options, Submission
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.worker import Worker
 from cloaca_django.models import PipelineExecution
 from tests.crash import checker, fires, journal
 from tests.crash.faults import FaultyTransport, Killed, Plan
@@ -76,12 +77,11 @@ class LogicalWorker:
             firing=world.firing,
         )
         self.worker = Worker(options)
-        self.worker.host.holders.slots = self.turn.slots = self.slots
-        self.turn.start_job = self.slots.submit
+        self.worker.crew.holders.slots = self.turn.slots = self.slots
         self.turn.connect = lambda: world.session(self.plan)
         self.turn.publish = self.published.append
         self.session: Session | None = None
-        recovery.register(self._beating(), self.worker._row())
+        recovery.register(self._beating(), self.worker._row(self.worker.claimer, self.id))
         known = set(registry.snapshot().values())
         operations.save_definitions(self._beating(), known)
         self.turn.saved |= known
@@ -128,7 +128,7 @@ class LogicalWorker:
     def run(self, job: Job) -> None:
         """Run a claimed task's body to its end."""
         self.slots.jobs.remove(job)
-        self.worker.host.run(job)
+        job.host.run(job)
 
     def run_all(self) -> int:
         """Run the bodies that wait; returns how many."""
@@ -145,7 +145,7 @@ class LogicalWorker:
 
     def beat(self) -> None:
         """Renew the lease and reconcile, as the heartbeat's thread does."""
-        self._at_heart(self.worker._heartbeat)
+        self._at_heart(lambda session: self.worker._reconcile(session, self.turn, self.turn.live()))
 
     def sweep(self, *, max_crashes: int | None = None) -> None:
         """Take back what dead workers held, as the heartbeat's thread does."""

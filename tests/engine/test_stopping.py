@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from cloaca_django import DefaultRunner
-from cloaca_django.engine.worker import Worker, WorkerOptions
+from cloaca_django.engine.shift import WorkerOptions
+from cloaca_django.engine.worker import Worker
 from cloaca_django.models import TaskExecution
 from tests import workflows
 
@@ -86,7 +87,7 @@ def test_a_supervised_worker_reports_and_renews_nothing_itself(settings):
     enough = threading.Event()
 
     def report(worker):
-        reports.append(worker.live())
+        reports.append(worker.turn.live())
         if len(reports) >= 3:
             enough.set()
 

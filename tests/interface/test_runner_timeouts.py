@@ -242,7 +242,7 @@ def test_no_callback_hears_of_a_run_that_was_cancelled(make_runner, gate, kind):
     handle = runner.enqueue("w")
     gate.await_arrival()
     handle.cancel()
-    until(lambda: runner._started_worker().live() == {})
+    until(lambda: runner._started_turn().live() == {})
     gate.open()
     assert ended.wait(10)
     runner.shutdown()

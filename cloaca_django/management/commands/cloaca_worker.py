@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 from django.db import connections
 from django.utils import autoreload
 
-from cloaca_django import conf
+from cloaca_django import conf, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.options import QUEUE_NAME
@@ -19,8 +19,8 @@ from cloaca_django.core.wording import counted
 from cloaca_django.engine import declarations, supervisor, tether
 from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.process import Process, Stint, supervised
+from cloaca_django.engine.shift import TenantOptions, WorkerOptions
 from cloaca_django.engine.supervisor import Supervisor
-from cloaca_django.engine.worker import WorkerOptions
 from cloaca_django.errors import InvalidInput, WorkflowNotFound, listed
 from cloaca_django.management import command, reloading
 from cloaca_django.management.reloading import Reloader
@@ -42,6 +42,7 @@ class Command(command.Command):
         command.TRY_AGAIN: "start it again: the database cannot be reached, or too many timed-out"
         " tasks still hold threads",
     }
+    is_of_one_tenant = False
     # Bodies that were handed back or timed out and still run; they must not keep the process.
     _leaves_threads = False
 
@@ -64,6 +65,14 @@ class Command(command.Command):
         add(
             "--workflow", "-w", action="append", metavar="NAME",
             help="serve this workflow only; may be repeated; all if not given",
+        )  # fmt: skip
+        add(
+            "--schema", action="append", metavar="NAME",
+            help="serve this tenant only; may be repeated; all tenants if not given, new ones too",
+        )  # fmt: skip
+        add(
+            "--exclude-schema", action="append", metavar="NAME",
+            help="do not serve this tenant; may be repeated",
         )  # fmt: skip
         add(
             "--no-schedules", action="store_true",
@@ -100,9 +109,10 @@ class Command(command.Command):
             raise command.refused("--processes above 1 needs a POSIX system")
         if reloading.is_trial():
             return
-        command.require_tables(alias)
+        if worker.tenants is None:
+            command.require_tables(alias)
         if worker.firing is not None:
-            _sync_schedules(alias)
+            _sync_schedules(alias, has_tenants=worker.tenants is not None)
         _let_go(alias)
         code = self._run(worker, stint, count=count, reloads=reloads)
         if code:
@@ -116,7 +126,10 @@ class Command(command.Command):
         work: Process | Supervisor
         if count > 1:
             arguments = autoreload.get_child_arguments()
-            work = Supervisor(worker.alias, arguments, count=count, stint=stint, say=self._say)
+            work = Supervisor(
+                worker.alias, arguments, count=count, stint=stint, say=self._say,
+                tenants=worker.tenants is not None,
+            )  # fmt: skip
         else:
             work = Process(worker, stint, say=self._say)
         reloader = Reloader(work.renew, self._say) if reloads else None
@@ -131,7 +144,7 @@ class Command(command.Command):
         with command.signals_to(work.interrupt):
             code = work.run()
         if isinstance(work, Process):
-            self._leaves_threads = bool(work.left_running or work.worker.host.abandoned)
+            self._leaves_threads = bool(work.left_running or work.worker.crew.abandoned)
         return code
 
     def _say(self, text: str) -> None:
@@ -179,12 +192,39 @@ def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
         task_timeout_seconds=settings.TASK_TIMEOUT_SECONDS,
         claims_once=options["once"],
         firing=None if options["no_schedules"] else FiringOptions.of_site(),
+        tenants=_tenants(alias, options["schema"], options["exclude_schema"]),
     )
 
 
-def _sync_schedules(alias: str) -> None:
+def _tenants(
+    alias: str, only: list[str] | None, excluded: list[str] | None
+) -> TenantOptions | None:
+    if not tenancy.has_tenants(alias):
+        if only or excluded:
+            raise command.refused("--schema and --exclude-schema need a site with tenants")
+        return None
+    for option, names in (("schema", only), ("exclude-schema", excluded)):
+        for name in names or ():
+            command.require_tenant(alias, name, option)
+    if not settings.NOTIFY:
+        raise command.refused(
+            'tenants need announcements, and CLOACA["NOTIFY"] is False: behind a transaction pooler'
+            " nobody would hear of a tenant's work; connect the worker to the server itself"
+        )
+    return TenantOptions(
+        only=frozenset(only) if only else None,
+        excluded=frozenset(excluded or ()),
+        limit=settings.MAX_CONCURRENT_TASKS_PER_TENANT,
+    )
+
+
+def _sync_schedules(alias: str, *, has_tenants: bool) -> None:
+    """Bring the declared schedules in; the worker does it in each tenant when it comes there."""
     try:
-        declarations.sync(alias)
+        if has_tenants:
+            declarations.declared_schedules()
+        else:
+            declarations.sync(alias)
     except InvalidInput as error:
         raise command.refused(error) from error
 
@@ -227,8 +267,17 @@ def _served(worker: WorkerOptions, count: int) -> str:
     queues = ", ".join(worker.queues)
     return (
         f"cloaca_worker (pid {os.getpid()}) serves {served};"
-        f" queues: {queues}; tasks at once: {places}; database: {worker.alias}"
+        f" queues: {queues}; tasks at once: {places}; database: {worker.alias}{_tenants_of(worker)}"
     )
+
+
+def _tenants_of(worker: WorkerOptions) -> str:
+    tenants = worker.tenants
+    if tenants is None:
+        return ""
+    which = listed(sorted(tenants.only), limit=8) if tenants.only else "all"
+    without = f" but {listed(sorted(tenants.excluded), limit=8)}" if tenants.excluded else ""
+    return f"; tenants: {which}{without}"
 
 
 def _let_go(alias: str) -> None:

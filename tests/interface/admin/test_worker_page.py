@@ -7,8 +7,8 @@ from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from cloaca_django.core.states import RunStatus, TaskStatus, WorkerState
+from cloaca_django.engine.shift import WorkerOptions
 from cloaca_django.engine.worker import Worker as LiveWorker
-from cloaca_django.engine.worker import WorkerOptions
 from cloaca_django.models import TaskExecution, Worker
 from cloaca_django.runner import DefaultRunner
 from tests import workflows

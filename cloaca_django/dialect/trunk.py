@@ -1,0 +1,112 @@
+"""One connection of the engine's own that serves one tenant's schema after another.
+
+A worker of many tenants cannot hold a connection for each. Here the schema is entered in the
+transaction that needs it, and in no other way: outside of one the search path is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from cloaca_django.dialect import schemas
+from cloaca_django.dialect.postgresql import PostgresSession, PostgresTransport, connect
+from cloaca_django.dialect.session import Row, Session
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+# One round trip: begin, enter, and say where we are. ``true``: until the transaction's end.
+_ENTER = sql.SQL("BEGIN; SELECT set_config('search_path', {}, true), current_schema()")
+_NOWHERE = "SET search_path = ''"
+
+
+class Trunk:
+    """A connection that is opened on first use, and again after a loss. One thread uses it."""
+
+    def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
+        self._params = wrapper.get_connection_params()
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def session(self, schema: str) -> Session:
+        """Return a session whose every transaction is in ``schema``; closing it closes the trunk.
+
+        The sessions of other schemas then fail as on a connection that was lost, which it was.
+        """
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = self._connection = self._opened()
+        return PostgresSession(TenantTransport(connection, schema), schema=schema)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _opened(self) -> psycopg.Connection[Any]:
+        connection = connect(self._params)
+        try:
+            connection.execute(PostgresTransport.SETTINGS, prepare=False)
+            connection.execute(_NOWHERE, prepare=False)
+        except BaseException:
+            # Nobody would close it.
+            connection.close()
+            raise
+        return connection
+
+
+class TenantTransport(PostgresTransport):
+    """The trunk's connection as one tenant's session uses it."""
+
+    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
+        self.connection = connection
+        self.schema = schema
+        self._cursor = connection.cursor()
+        self._enter = _ENTER.format(sql.Literal(schemas.path_of(schema))).as_bytes(connection)
+
+    def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
+        if self._is_inside():
+            return super().execute(text, params)
+        with self.transaction(durable=True):
+            return super().execute(text, params)
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[None]:
+        if self._is_inside():
+            with super().transaction(durable=durable):
+                yield
+            return
+        self._begin(durable=durable)
+        try:
+            yield
+        except BaseException:
+            self._roll_back()
+            raise
+        self.connection.execute("COMMIT", prepare=False)
+
+    def _is_inside(self) -> bool:
+        return self.connection.info.transaction_status != TransactionStatus.IDLE
+
+    def _begin(self, *, durable: bool) -> None:
+        try:
+            cursor = self.connection.execute(self._enter, prepare=False)
+            cursor.nextset()
+            row = cursor.fetchone()
+            schemas.check_entered(self.schema, row[1] if row else None)
+            if not durable:
+                self._cursor.execute("SET LOCAL synchronous_commit = off")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        try:
+            self.connection.execute("ROLLBACK", prepare=False)
+        except psycopg.Error:
+            # What went wrong first is on its way up; nobody may go on in this state.
+            self.connection.close()

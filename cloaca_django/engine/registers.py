@@ -1,0 +1,156 @@
+"""Which tenants a worker serves, which it skips and why, and whom it visits next."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import cache
+
+from django.db.migrations.loader import MigrationLoader
+
+from cloaca_django import tenancy
+from cloaca_django.dialect import Session, Trunk, sql_tenants
+from cloaca_django.engine.shift import TenantOptions
+
+logger = logging.getLogger("cloaca_django.worker")
+
+APP = "cloaca_django"
+# How often the tenants are read, and those that are skipped are tried again.
+REFRESH_SECONDS = 5.0
+
+
+class Register:
+    """The tenants as one worker knows them. The turns' thread owns it; others may ``expect``."""
+
+    def __init__(self, alias: str, served: TenantOptions) -> None:
+        self._alias = alias
+        self._served = served
+        self._admitted: dict[str, None] = {}
+        self._skipped: dict[str, str] = {}
+        # In the order in which they are to be visited; dicts, because those keep it.
+        self._unvisited: dict[str, None] = {}
+        self._walk: list[str] = []
+        self._next_refresh = 0.0
+        self.is_read = False
+        # Guards what the listener's thread writes.
+        self._lock = threading.Lock()
+        self._must_refresh = True
+        self._must_visit_all = False
+
+    # -- for every thread
+
+    def expect(self, schema: str) -> None:
+        """Look soon whether there is a new tenant of that name."""
+        if self._served.serves(schema):
+            with self._lock:
+                self._must_refresh = True
+
+    def visit_all(self) -> None:
+        """Let everybody be visited again."""
+        with self._lock:
+            self._must_visit_all = self._must_refresh = True
+
+    def admitted(self) -> list[str]:
+        """Return the schemas that are served."""
+        return list(self._admitted)
+
+    def skipped(self) -> dict[str, str]:
+        """Return why schemas are not served."""
+        return dict(self._skipped)
+
+    # -- for the turns' thread
+
+    def has_unvisited(self) -> bool:
+        """Say whether somebody is to be visited now."""
+        return bool(self._unvisited) or self._must_refresh
+
+    def refresh(self, trunk: Trunk, now: float) -> list[str]:
+        """Read the tenants, if it is time to; returns the schemas of those that are gone."""
+        with self._lock:
+            is_asked, self._must_refresh = self._must_refresh, False
+            visits_all, self._must_visit_all = self._must_visit_all, False
+        if now < self._next_refresh and not is_asked:
+            return []
+        self._next_refresh = now + REFRESH_SECONDS
+        try:
+            names = self._read(trunk)
+        except BaseException:
+            with self._lock:
+                self._must_visit_all |= visits_all
+            raise
+        self.is_read = True
+        gone = [schema for schema in (*self._admitted, *self._skipped) if schema not in names]
+        for schema in gone:
+            self._forget(schema)
+        for schema in names:
+            if visits_all or schema not in self._admitted:
+                self._unvisited.setdefault(schema)
+        return gone
+
+    def _read(self, trunk: Trunk) -> set[str]:
+        session = trunk.session(tenancy.public_schema())
+        rows = session.transport.execute(tenancy.list_statement(self._alias), {})
+        return {
+            name
+            for (name,) in rows
+            if name != tenancy.public_schema() and self._served.serves(name)
+        }
+
+    def next_visit(self) -> str | None:
+        """Return whom to visit now: who has not been yet, or who is next in the round."""
+        if self._unvisited:
+            schema = next(iter(self._unvisited))
+            del self._unvisited[schema]
+            return schema
+        while True:
+            if not self._walk:
+                self._walk = list(reversed(self._admitted))
+                if not self._walk:
+                    return None
+            schema = self._walk.pop()
+            if schema in self._admitted:
+                return schema
+
+    def missing_migrations(self, session: Session, schema: str) -> str:
+        """Return which of our migrations a schema lacks, that is not served yet."""
+        if schema in self._admitted:
+            return ""
+        return ", ".join(missing(session))
+
+    def admit(self, schema: str) -> bool:
+        """Serve a schema; True if it was not before."""
+        was_skipped = self._skipped.pop(schema, None)
+        if was_skipped is not None:
+            logger.info("schema %r is served now", schema, extra={"schema": schema})
+        if schema in self._admitted:
+            return False
+        self._admitted[schema] = None
+        return True
+
+    def skip(self, schema: str, reason: str) -> None:
+        """Serve a schema no more, until a later visit finds it in order. Said once a reason."""
+        self._admitted.pop(schema, None)
+        if self._skipped.get(schema) != reason:
+            logger.warning("schema %r is skipped: %s", schema, reason, extra={"schema": schema})
+        self._skipped[schema] = reason
+
+    def postpone(self, schema: str) -> None:
+        """Visit somebody again later: the database could not be asked."""
+        self._unvisited.setdefault(schema)
+
+    def _forget(self, schema: str) -> None:
+        for where in (self._admitted, self._skipped, self._unvisited):
+            where.pop(schema, None)
+
+
+def missing(session: Session) -> list[str]:
+    """Return which of our migrations the session's schema lacks. Raises NotInTenant."""
+    applied = {name for (name,) in session.run(sql_tenants.applied_migrations)}
+    return sorted(our_migrations() - applied)
+
+
+@cache
+def our_migrations() -> frozenset[str]:
+    """Return the names of our migrations, as they are installed here."""
+    loaded = MigrationLoader(None).disk_migrations
+    return frozenset(name for app, name in loaded if app == APP)

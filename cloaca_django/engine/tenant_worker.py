@@ -1,0 +1,363 @@
+"""The worker of a tenant site: one for all schemas, with a turn for each that it knows.
+
+An idle tenant costs nothing: what happens in its schema is announced, what will happen there is
+remembered. A slow walk through all schemas finds what nobody announced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from contextlib import closing
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+
+from django.db import connections
+
+from cloaca_django import clock, ids, tenancy
+from cloaca_django.conf import settings
+from cloaca_django.core.states import WorkerState
+from cloaca_django.dialect import LOOK, Session, Trunk, open_trunk
+from cloaca_django.dialect.wakeups import Watcher, open_tenant_watcher
+from cloaca_django.engine import declarations, firing, recovery, work
+from cloaca_django.engine.claiming import Claimer
+from cloaca_django.engine.firing import Firing
+from cloaca_django.engine.registers import Register
+from cloaca_django.engine.rotation import NEVER, Rotation
+from cloaca_django.engine.shift import Holding, Shift, WorkerOptions
+from cloaca_django.engine.tenant_turn import TenantTurn
+from cloaca_django.engine.tenant_upkeep import TenantUpkeep
+from cloaca_django.errors import CloacaError, NotInTenant
+
+logger = logging.getLogger("cloaca_django.worker")
+
+# How often one tenant is visited that nobody announced anything of.
+VISIT_SECONDS = 3.0
+# How soon a freed slot is noticed by a tenant that waits for one, if nothing else happens.
+SLOT_SECONDS = 0.05
+MAX_REST_SECONDS = 60.0
+# A waiting tenant takes its part of the slots from the others'; beyond so many it gets no smaller.
+MAX_PARTS = 8
+# How many rings are heard before somebody is served.
+BELL_ROOM = 10_000
+
+
+class TenantWorker(Shift):
+    """Turns in rotation. ``report`` as for every shift."""
+
+    def __init__(
+        self, options: WorkerOptions, *, report: Callable[[Shift], None] | None = None
+    ) -> None:
+        super().__init__(options, report=report)
+        if options.tenants is None:
+            raise ValueError("a TenantWorker needs options.tenants")
+        self._served = options.tenants
+        self._turns_by_schema: dict[str, TenantTurn] = {}
+        self._is_draining = False
+        # Rung by every thread that has something for a turn; empty: for the loop itself.
+        self._bell: SimpleQueue[str] = SimpleQueue()
+        # Of the turns' thread alone.
+        self._trunk = open_trunk(options.alias)
+        self._rotation = Rotation()
+        self._register = Register(options.alias, self._served)
+        self._upkeep = TenantUpkeep(options.alias)
+        self._next_visit = 0.0
+
+    # -- what a shift asks
+
+    def turns(self) -> Collection[TenantTurn]:
+        return list(self._turns_by_schema.values())
+
+    def turn_in(self, schema: str) -> TenantTurn:
+        """Return the turn of a schema, which is made on first use. For any thread."""
+        found = self._turns_by_schema.get(schema)
+        if found is None:
+            # Of two that are made at once the first counts.
+            found = self._turns_by_schema.setdefault(schema, self._made(schema))
+        return found
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    def wake(self) -> None:
+        self._bell.put("")
+
+    def is_idle(self) -> bool:
+        return self._register.is_read and super().is_idle()
+
+    def holdings(self) -> list[Holding]:
+        return [
+            Holding(turn.schema, turn.claimer.worker, turn.live())
+            for turn in self.turns()
+            if turn.is_enlisted
+        ]
+
+    def has_work(self) -> bool:
+        schemas = filter(self._served.serves, tenancy.tenant_schemas(self.alias))
+        return any(self._has_work_in(schema) for schema in schemas)
+
+    def _has_work_in(self, schema: str) -> bool:
+        claimer = self.turn_in(schema).claimer
+        try:
+            with tenancy.entered(self.alias, schema):
+                return work.is_left(self.alias, claimer, fires=self.options.firing is not None)
+        except NotInTenant:
+            return False
+
+    # -- life
+
+    def _open(self) -> None:
+        """Nothing comes before the threads: a row is written where there is something to claim."""
+
+    def _watch(self) -> Watcher | None:
+        return open_tenant_watcher(self.alias, missed=self._missed, heard=self._heard)
+
+    def _stop_claiming(self) -> None:
+        self._is_draining = True
+        super()._stop_claiming()
+
+    def _say(self, state: WorkerState) -> None:
+        trunk = open_trunk(self.alias)
+        try:
+            for turn in self.turns():
+                if turn.is_enlisted:
+                    recovery.say_state(trunk.session(turn.schema), turn.claimer.worker, state)
+        except Exception:
+            # The leases say it too, a little later.
+            logger.warning("could not write the worker's state", exc_info=True)
+        finally:
+            trunk.close()
+
+    def _missed(self) -> None:
+        """Visit everybody: something may have been announced while nobody listened."""
+        self._register.visit_all()
+        self.wake()
+
+    def _heard(self, schema: str, news: str) -> None:
+        """Take an announcement. On the listener's thread."""
+        turn = self._turns_by_schema.get(schema)
+        if turn is None:
+            # A tenant that was made a moment ago, or is none of ours.
+            self._register.expect(schema)
+            self.wake()
+            return
+        self._upkeep.watch(schema)
+        if news == LOOK:
+            turn.hint()
+        else:
+            turn.wake()
+
+    def _made(self, schema: str) -> TenantTurn:
+        claimer = Claimer(
+            worker=ids.new_token(), queues=self.options.queues, only=self.options.workflows
+        )
+        made = self._made_turn(
+            TenantTurn,
+            claimer,
+            lambda: self._trunk.session(schema),
+            alias=self.alias,
+            schema=schema,
+            share=self._share,
+            enlist=self._enlist,
+            ring=lambda: self._bell.put(schema),
+            schedules=self._schedules(),
+        )
+        made.is_draining = self._is_draining
+        return made
+
+    def _schedules(self) -> Firing | None:
+        options = self.options.firing
+        # Looked at when somebody announces a change, and when the tenant is visited.
+        return None if options is None else Firing(replace(options, poll_seconds=NEVER))
+
+    def _share(self, turn: TenantTurn) -> int:
+        """Return how many tasks a tenant may hold: a part of them while others wait for some."""
+        waiting = 1
+        for schema in self._rotation.others(turn.schema):
+            other = self._turns_by_schema.get(schema)
+            waiting += other is not None and other.agenda.may_be_ready
+            if waiting == MAX_PARTS:
+                break
+        share = -(-turn.capacity // waiting)
+        if self._budget is not None:
+            left = self._budget - self.settled_tasks - self.running
+            share = min(share, left + len(turn.running))
+        return share if self._served.limit is None else min(share, self._served.limit)
+
+    def _enlist(self, session: Session, turn: TenantTurn) -> None:
+        recovery.register(session, self._row(turn.claimer, turn.claimer.worker))
+        # The supervisor renews it, and takes its tasks back if this process dies.
+        self._say_alive()
+
+    # -- the turns' thread
+
+    def _work(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._rest()
+                    self._round()
+                    self._rounds += 1
+                except Exception:
+                    # A defect in the loop must not end it: the work of all tenants depends on it.
+                    logger.exception("the turns' loop failed")
+                    clock.sleep(0.5)
+        finally:
+            self._trunk.close()
+
+    def _rest(self) -> None:
+        """Wait until somebody rings or something is due; whoever rang stands in line."""
+        moment = min(self._rotation.next_moment(), self._next_walk())
+        pause = min(MAX_REST_SECONDS, moment - clock.monotonic())
+        if self._rotation.first_hungry() is not None:
+            pause = min(pause, SLOT_SECONDS)
+        try:
+            schema = self._bell.get(timeout=pause) if pause > 0 else self._bell.get_nowait()
+            for _ in range(BELL_ROOM):
+                if schema:
+                    self._rotation.call(schema)
+                schema = self._bell.get_nowait()
+        except Empty:
+            return
+
+    def _next_walk(self) -> float:
+        if self._is_draining or self.options.claims_only_own:
+            return NEVER
+        return 0.0 if self._register.has_unvisited() else self._next_visit
+
+    def _round(self) -> None:
+        now = clock.monotonic()
+        if now >= self._next_walk():
+            self._walk(now)
+        self._feed()
+        schema = self._rotation.take(now)
+        if schema is not None:
+            self._serve(schema)
+        elif self.options.claims_once and not self._register.has_unvisited():
+            self._stop_claiming()
+
+    def _feed(self) -> None:
+        """Let who waits for a slot stand in line when there is one."""
+        schema = self._rotation.first_hungry()
+        if schema is None:
+            return
+        turn = self._turns_by_schema.get(schema)
+        if turn is None or turn.room() > 0:
+            self._rotation.call(schema)
+
+    def _serve(self, schema: str) -> None:
+        """Carry out the turn of one tenant, and decide when its next one is."""
+        turn = self._turns_by_schema.get(schema)
+        if turn is None:
+            return
+        turn.turn()
+        if turn.gone:
+            self._dismiss(turn)
+            return
+        turn.leave()
+        if self.options.claims_once and not turn.failures:
+            turn.is_draining = True
+        self._plan(turn)
+
+    def _plan(self, turn: TenantTurn) -> None:
+        moment = turn.next_moment()
+        if moment <= clock.monotonic():
+            self._rotation.call(turn.schema)
+            return
+        self._rotation.expect(turn.schema, moment)
+        if turn.is_hungry():
+            self._rotation.starve(turn.schema)
+
+    def _dismiss(self, turn: TenantTurn) -> None:
+        """Let go of a tenant whose schema is gone; its running tasks end for nobody."""
+        self._turns_by_schema.pop(turn.schema, None)
+        self._rotation.forget(turn.schema)
+        self._upkeep.forget(turn.schema)
+        self._register.skip(turn.schema, turn.gone)
+        turn.abandon_all()
+        turn.dismiss()
+        turn.close()
+
+    # -- the walk
+
+    def _walk(self, now: float) -> None:
+        """Visit one tenant: the next that nobody has visited yet, or the next in the round."""
+        self._next_visit = now + VISIT_SECONDS
+        for schema in self._register.refresh(self._trunk, now):
+            if schema in self._turns_by_schema:
+                self._turns_by_schema[schema].gone = "the tenant is gone"
+                self._dismiss(self._turns_by_schema[schema])
+        schema_next = self._register.next_visit()
+        if schema_next is not None:
+            self._visit(schema_next)
+        if not self._register.has_unvisited():
+            # The declared schedules came in through Django's own.
+            connections[self.alias].close()
+
+    def _visit(self, schema: str) -> None:
+        session = self._trunk.session(schema)
+        try:
+            with session.transaction(durable=False):
+                missing = self._register.missing_migrations(session, schema)
+                if missing:
+                    self._register.skip(schema, f"migrations are not applied: {missing}")
+                    return
+                found = session.visit(firing.known_names(), patience=firing.STRANGER_SECONDS)
+        except NotInTenant as error:
+            self._register.skip(schema, str(error))
+            return
+        except Exception:
+            self._register.postpone(schema)
+            raise
+        is_new = self._register.admit(schema)
+        turn = self.turn_in(schema)
+        if is_new:
+            self._sync_schedules(schema)
+        turn.take_visit(found)
+        if found.has_workers:
+            self._upkeep.watch(schema)
+        self._plan(turn)
+
+    def _sync_schedules(self, schema: str) -> None:
+        if self.options.firing is None or not declarations.declared_schedules():
+            return
+        try:
+            with tenancy.entered(self.alias, schema):
+                declarations.sync(self.alias)
+        except CloacaError as error:
+            logger.error("schedules of %r are not brought in: %s", schema, error)  # noqa: TRY400 - it says all
+
+    # -- the heartbeats' thread
+
+    def _beat(self) -> None:
+        trunk = open_trunk(self.alias)
+        with closing(trunk):
+            while not self._stopping.wait(settings.HEARTBEAT_SECONDS):
+                self._say_alive()
+                try:
+                    if self._report is None:
+                        self._renew(trunk)
+                    if self.options.recovers:
+                        self._tend(trunk)
+                except Exception:
+                    # The database is away; the leases lapse, and the next beat tries again.
+                    logger.warning("heartbeat failed", exc_info=True)
+                    trunk.close()
+
+    def _renew(self, trunk: Trunk) -> None:
+        for turn in self.turns():
+            live = turn.live()
+            if turn.is_enlisted:
+                try:
+                    self._reconcile(trunk.session(turn.schema), turn, live)
+                except NotInTenant:
+                    turn.wake()  # whose next transaction finds out, too
+
+    def _tend(self, trunk: Trunk) -> None:
+        for schema in self._upkeep.tend(trunk, self._register.admitted()):
+            self.turn_in(schema).wake()
+
+    def skipped(self) -> dict[str, str]:
+        """Return why schemas are not served, by their names."""
+        return self._register.skipped()
