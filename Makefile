@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 
 help:
 	@echo "make demo   run the example workflow on a fresh SQLite database"
-	@echo "make test   run the tests on SQLite and on PostgreSQL"
+	@echo "make test   run the tests on SQLite, on PostgreSQL, and on a site with tenants"
 	@echo "make coverage  the same, and which lines they do not reach"
 	@echo "make check  format, lint, types, import contracts, migrations"
 	@echo "make screenshots  every page of the admin, light and dark, wide and narrow, in $(SHOTS)"
@@ -26,13 +26,14 @@ demo: $(VENV)/.base
 	@$(BIN)/python manage.py demo
 
 # One process a core, and each file in one of them; PYTEST_ARGS=-n0 runs the tests in one process,
-# for a debugger. DATABASE_URL=postgresql://... runs the second half on that server instead.
+# for a debugger. DATABASE_URL=postgresql://... runs all but the first on that server.
 PYTEST = $(BIN)/python -m pytest
 PYTEST_ARGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 test: $(VENV)/.test
 	TEST_DATABASE=sqlite $(PYTEST) $(PYTEST_ARGS)
 	TEST_DATABASE=postgresql $(PYTEST) --ignore=tests/core --ignore=tests/contract $(PYTEST_ARGS)
+	TEST_DATABASE=tenants $(PYTEST) tests/tenants $(PYTEST_ARGS)
 
 # The same under coverage, which takes half as long again.
 coverage: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""System checks: a table of what can be wrong with a site's settings. One asks the database.
+"""System checks: a table of what can be wrong with a site's settings. Two ask the database.
 
 With ``CLOACA["STRICT"]`` the warnings count as errors.
 """
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from cloaca_django import clock, conf
+from cloaca_django import clock, conf, tenant_checks
 from cloaca_django.dialect import facts
 from cloaca_django.engine import declarations
 from cloaca_django.errors import DuplicateSchedule, InvalidConfig, nearest
@@ -33,6 +33,7 @@ class Check:
     find: Callable[[], Iterable[str]]
     hint: str
     deploy_only: bool = False
+    asks_database: bool = False
 
     def messages(self, *, strict: bool) -> Iterator[CheckMessage]:
         """Return what Django prints."""
@@ -87,35 +88,11 @@ def misrouted_models() -> Iterator[str]:
             if places != {database.alias}:
                 found = " and ".join(sorted(places))
                 yield f'{model.__name__} is routed to {found}, not to CLOACA["DATABASE"]'
-            elif not router.allow_migrate_model(database.alias, model):
+            # Which schema gets tables of tenants is a question of its own, E014 to E019.
+            elif not (
+                tenant_checks.is_for_tenants() or router.allow_migrate_model(database.alias, model)
+            ):
                 yield f"a router keeps the table of {model.__name__} out of {database.alias!r}"
-
-
-def tenants_behind_pooler() -> Iterator[str]:
-    """Find schemas that a pooler could mix up."""
-    for database in _databases():
-        if _is_listed("TENANT_APPS") and facts.is_behind_pooler(database):
-            yield "tenants behind a transaction pooler: a connection may be in another's schema"
-
-
-def shared_and_tenant() -> Iterator[str]:
-    """Find an app whose tables exist twice."""
-    if _is_listed("SHARED_APPS") and _is_listed("TENANT_APPS"):
-        yield f"{APP} is in SHARED_APPS and in TENANT_APPS"
-
-
-def shared_only() -> Iterator[str]:
-    """Find tenants that would all share one set of tables."""
-    has_tenants = bool(conf.of_site("TENANT_APPS", default=()))
-    if has_tenants and _is_listed("SHARED_APPS") and not _is_listed("TENANT_APPS"):
-        yield f"{APP} is in SHARED_APPS only"
-
-
-def tenants_without_schemas() -> Iterator[str]:
-    """Find tenants on a database that has no schemas."""
-    for database in _databases():
-        if _is_listed("TENANT_APPS") and not facts.has_schemas(database):
-            yield f"{APP} is in TENANT_APPS, but this database has no schemas"
 
 
 def no_worker() -> Iterator[str]:
@@ -205,21 +182,41 @@ CHECKS: Sequence[Check] = (
         f'Send the models of {APP} to CLOACA["DATABASE"], for reading, writing and migrations.',
     ),
     Check(
-        "E013", "DATABASES", tenants_behind_pooler,
-        "Connect the worker and the site to the server itself, or to a pooler in session mode.",
+        "E013", "DATABASES", tenant_checks.behind_pooler,
+        "Connect the worker and the site to the server itself, or to a pooler in session mode, and "
+        'leave CLOACA["NOTIFY"] on. Silence this check if that pooler is in session mode.',
     ),
     Check(
-        "E014", "TENANT_APPS", shared_and_tenant,
-        "List it in TENANT_APPS only: a half-migrated tenant would read the public tables. "
+        "E014", "TENANT_APPS", tenant_checks.shared_and_tenant,
+        "List it for tenants only: a half-migrated tenant would read the public tables. "
         "Work of the whole site gets a tenant of its own.",
     ),
     Check(
-        "E015", "TENANT_APPS", shared_only,
-        "List it in TENANT_APPS instead, so that every tenant has its own tables.",
+        "E015", "TENANT_APPS", tenant_checks.shared_only,
+        "List it for tenants instead, so that every tenant has its own tables.",
     ),
     Check(
-        "E016", "TENANT_APPS", tenants_without_schemas,
+        "E016", "TENANT_APPS", tenant_checks.without_schemas,
         "Tenants need a database with schemas.",
+    ),
+    Check(
+        "E017", "TENANT_APPS", tenant_checks.unlisted,
+        "List it for tenants, so that every tenant has its own tables.",
+    ),
+    Check(
+        "E018", "TENANT_APPS", tenant_checks.incomplete,
+        "A site with tenants has django_tenants in INSTALLED_APPS, its backend as ENGINE, "
+        f"{tenant_checks.ROUTER!r} in DATABASE_ROUTERS, and a TENANT_MODEL.",
+    ),
+    Check(
+        "E019", "CLOACA", tenant_checks.other_database,
+        "Leave the key out, or name TENANT_DB_ALIAS there: each tenant's tables are in its schema.",
+    ),
+    Check(
+        "E020", "TENANT_APPS", tenant_checks.leftovers_in_public,
+        "A tenant that lacks its own would use them. Finish what they still hold, and drop them "
+        "there, with their rows in django_migrations.",
+        asks_database=True,
     ),
     Check(
         "E021", "workflows", shared_names,
@@ -237,6 +234,10 @@ CHECKS: Sequence[Check] = (
     Check(
         "W014", "CLOACA", deaf_workers,
         'Set CLOACA["NOTIFY"] = False; workers then look for work every second.',
+    ),
+    Check(
+        "W015", "TENANT_TYPES", tenant_checks.types_without_engine,
+        "List it there too, or silence this check if tenants of that type need none.",
     ),
     Check(
         "W021", "CLOACA", eager_in_production,
@@ -259,7 +260,7 @@ def check_settings(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> Sequence[CheckMessage]:
     """Return every finding about the site's settings."""
-    return _messages(app_configs, deploy_only=False)
+    return _messages(app_configs, lambda check: not (check.deploy_only or check.asks_database))
 
 
 @register("cloaca", deploy=True)
@@ -267,20 +268,30 @@ def check_deployment(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> Sequence[CheckMessage]:
     """Return the findings that matter in production only."""
-    return _messages(app_configs, deploy_only=True)
+    return _messages(app_configs, lambda check: check.deploy_only)
+
+
+@register("cloaca", Tags.database)
+def check_database(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> Sequence[CheckMessage]:
+    """Return the findings that only the database can tell, when a command asks about ours."""
+    try:
+        if conf.settings.DATABASE not in (databases or ()):
+            return []
+    except InvalidConfig:  # E003 says it
+        return []
+    return _messages(app_configs, lambda check: check.asks_database)
 
 
 def _messages(
-    app_configs: Sequence[AppConfig] | None, *, deploy_only: bool
+    app_configs: Sequence[AppConfig] | None, wanted: Callable[[Check], bool]
 ) -> Sequence[CheckMessage]:
     if app_configs is not None and all(app.name != APP for app in app_configs):
         return []
     strict = _is_strict()
     return [
-        message
-        for check in CHECKS
-        if check.deploy_only is deploy_only
-        for message in check.messages(strict=strict)
+        message for check in CHECKS if wanted(check) for message in check.messages(strict=strict)
     ]
 
 
@@ -295,8 +306,3 @@ def _databases() -> list[BaseDatabaseWrapper]:
     """Return the database of our tables, unless no alias has that name."""
     alias = conf.settings.DATABASE
     return [connections[alias]] if alias in connections else []
-
-
-def _is_listed(setting: str) -> bool:
-    listed = conf.of_site(setting, default=())
-    return any(entry == APP or entry.startswith(f"{APP}.") for entry in listed)

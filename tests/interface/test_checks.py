@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
 from django.conf import settings as site
 from django.core import checks as django_checks
 from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
-from cloaca_django import WorkflowBuilder, checks, task
+from cloaca_django import WorkflowBuilder, checks, task, tenant_checks
 from cloaca_django.clock import utc_now
 from cloaca_django.core import registry
 from cloaca_django.dialect import facts
@@ -162,8 +165,132 @@ def test_tables_in_the_public_schema_only_are_an_error(use, settings):
 
 def test_tenants_need_a_database_with_schemas(use, settings, tmp_path):
     use(FILE | {"NAME": tmp_path / "x.db", "OPTIONS": SAFE})
-    settings.TENANT_APPS = ["cloaca_django"]
+    settings.TENANT_APPS, settings.TENANT_DB_ALIAS = ["cloaca_django"], "other"
     assert set(found()) == {"E016"}
+
+
+@pytest.fixture
+def use_tenants(use, settings, monkeypatch):
+    """Make a site with tenants, apart from what a test takes away. Nothing connects to it."""
+    monkeypatch.setattr(DatabaseWrapper, "set_tenant", lambda *args: None, raising=False)
+    installed = apps.is_installed
+    monkeypatch.setattr(apps, "is_installed", lambda a: a == "django_tenants" or installed(a))
+
+    def make(entry=SERVER, **cloaca):
+        use(entry, **cloaca)
+        settings.DATABASE_ROUTERS = [Router("other", migrate=False), tenant_checks.ROUTER]
+        settings.TENANT_DB_ALIAS = "other"
+        settings.SHARED_APPS = ["django_tenants", "tests"]
+        settings.TENANT_APPS = ["django.contrib.auth", "cloaca_django"]
+        settings.TENANT_MODEL = "tests.Tenant"
+
+    monkeypatch.setitem(
+        sys.modules, "django_tenants.routers", SimpleNamespace(TenantSyncRouter=Empty)
+    )
+    return make
+
+
+class Empty:
+    """A router that has no opinion."""
+
+
+def types(**lists):
+    """Return TENANT_TYPES with the apps of each type."""
+    return {name: {"APPS": listed, "URLCONF": ""} for name, listed in lists.items()}
+
+
+def test_a_site_with_tenants_has_nothing_to_hear_although_its_router_keeps_public_empty(
+    use_tenants,
+):
+    use_tenants()
+    assert found() == {}
+    assert found(deploy=True) == {}
+
+
+def test_a_site_that_says_it_has_a_pooler_is_refused_tenants(use_tenants):
+    use_tenants(NOTIFY=False)
+    assert 'CLOACA["NOTIFY"] is False' in found()["E013"].msg
+    assert "Silence this check if that pooler is in session mode" in found()["E013"].hint
+
+
+def test_an_app_that_no_schema_has_is_an_error(use_tenants, settings):
+    use_tenants()
+    settings.TENANT_APPS = ["django.contrib.auth"]
+    message = found()["E017"]
+    assert message.msg.endswith("but neither in SHARED_APPS nor in TENANT_APPS")
+    assert "every tenant has its own tables" in message.hint
+
+
+def test_an_engine_of_the_whole_site_may_be_in_another_database_than_the_tenants(
+    use_tenants, settings
+):
+    use_tenants()
+    settings.TENANT_APPS = ["django.contrib.auth"]
+    settings.TENANT_DB_ALIAS = "default"
+    settings.DATABASE_ROUTERS = [Router("other")]
+    assert found() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("DATABASE_ROUTERS", [Router("other")], f"DATABASE_ROUTERS lacks '{tenant_checks.ROUTER}'"),
+        ("TENANT_SYNC_ROUTER", "mine.Router", "DATABASE_ROUTERS lacks 'mine.Router'"),
+        ("TENANT_MODEL", "", "TENANT_MODEL is not set"),
+    ],
+)
+def test_what_django_tenants_needs_and_lacks_is_named(use_tenants, settings, name, value, words):
+    use_tenants()
+    setattr(settings, name, value)
+    message = found()["E018"]
+    assert message.msg == words
+    assert "django_tenants in INSTALLED_APPS" in message.hint
+
+
+def test_tenants_without_django_tenants_are_an_error(use, settings):
+    use(SERVER)
+    settings.TENANT_APPS, settings.TENANT_DB_ALIAS = ["cloaca_django"], "other"
+    texts = [message.msg for message in checks.check_settings(None)]
+    assert texts == [
+        "django_tenants is not in INSTALLED_APPS",
+        "the ENGINE of 'other' is 'django.db.backends.postgresql', which knows no tenants",
+        f"DATABASE_ROUTERS lacks '{tenant_checks.ROUTER}'",
+        "TENANT_MODEL is not set",
+    ]
+    assert set(found()) == {"E018"}
+
+
+def test_tenants_in_another_database_than_their_engine_are_an_error(use_tenants, settings):
+    use_tenants()
+    settings.TENANT_DB_ALIAS = "default"
+    assert set(found()) == {"E019"}
+    assert "the tenants are in 'default'" in found()["E019"].msg
+
+
+def test_types_of_tenants_each_have_a_list_of_their_own(use_tenants, settings):
+    use_tenants()
+    settings.HAS_MULTI_TYPE_TENANTS = True
+    # Without types these say nothing.
+    settings.SHARED_APPS = settings.TENANT_APPS = ["cloaca_django"]
+    ours = "cloaca_django.apps.CloacaConfig"
+
+    settings.TENANT_TYPES = types(public=["a"], shop=["b", ours], blog=["cloaca_django"])
+    assert found() == {}
+    settings.TENANT_TYPES = types(public=["a"], shop=[ours], blog=["b"])
+    assert set(found()) == {"W015"}
+    assert 'not in TENANT_TYPES["blog"]["APPS"]: these' in found()["W015"].msg
+    settings.TENANT_TYPES = types(public=[ours], shop=[ours], blog=[ours])
+    assert set(found()) == {"E014"}
+    settings.TENANT_TYPES = types(public=[ours], shop=["b"], blog=["b"])
+    assert found()["E015"].msg == 'cloaca_django is in TENANT_TYPES["public"]["APPS"] only'
+    settings.TENANT_TYPES = types(public=["a"], shop=["b"], blog=["b"])
+    assert 'nor in TENANT_TYPES["shop"]["APPS"] nor in TENANT_TYPES["b' in found()["E017"].msg
+
+
+def test_nobody_asks_the_database_about_tenants_whose_site_has_none(settings):
+    assert checks.check_database(None, databases=["default"]) == []
+    settings.CLOACA = ["no dict"]
+    assert checks.check_database(None, databases=["default"]) == []
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p"])
@@ -259,7 +386,8 @@ def test_strict_turns_warnings_into_errors(use):
 
 
 def test_every_check_has_its_test():
-    text = Path(__file__).read_text()
+    of_tenants = Path(__file__).parents[1] / "tenants" / "test_checks.py"
+    text = Path(__file__).read_text() + of_tenants.read_text()
     assert [check.id for check in checks.CHECKS if f'"{check.id}"' not in text] == []
     assert len({check.id for check in checks.CHECKS}) == len(checks.CHECKS)
 
