@@ -305,10 +305,10 @@ class Shift:
         claimer: Claimer,
         connect: Callable[[], Session],
         *,
-        schema: str = "",
+        home: str = "",
         **facts: Any,
     ) -> AnyTurn:
-        """Return a turn of this worker and of its crew."""
+        """Return a turn of this worker and of its crew; its jobs run in the schema ``home``."""
         turn: AnyTurn
         host = JobHost(
             alias=self.options.alias,
@@ -316,7 +316,7 @@ class Shift:
             post=lambda message: turn.post(message),  # noqa: PLW0108 - it is made below
             worker=lambda: claimer.worker,
             connect=connect,
-            schema=schema,
+            schema=home,
         )
         turn = kind(
             connect=connect,

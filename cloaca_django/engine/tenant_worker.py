@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from cloaca_django import clock, ids, tenancy
 from cloaca_django.conf import settings
@@ -94,8 +94,13 @@ class TenantWorker(Shift):
         ]
 
     def has_work(self) -> bool:
-        schemas = filter(self._served.serves, tenancy.tenant_schemas(self.alias))
-        return any(self._has_work_in(schema) for schema in schemas)
+        try:
+            schemas = filter(self._served.serves, tenancy.tenant_schemas(self.alias))
+            return any(self._has_work_in(schema) for schema in schemas)
+        except DatabaseError:
+            # Nobody knows; the turns wait for the database too.
+            connections[self.alias].close()
+            return True
 
     def _has_work_in(self, schema: str) -> bool:
         claimer = self.turn_in(schema).claimer
@@ -156,6 +161,7 @@ class TenantWorker(Shift):
             TenantTurn,
             claimer,
             lambda: self._trunk.session(schema),
+            home=schema,
             alias=self.alias,
             schema=schema,
             share=self._share,
