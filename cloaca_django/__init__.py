@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cloaca_django.handles import RunHandle
     from cloaca_django.provisioning import DatabaseAdmin, TenantConfig, TenantCredentials
     from cloaca_django.runner import DefaultRunner
+    from cloaca_django.tenant_calls import for_each_tenant
 
 VERSION = __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _LAZY = {
     "TaskHandle": "cloaca_django.engine.handle",
     "TenantConfig": "cloaca_django.provisioning",
     "TenantCredentials": "cloaca_django.provisioning",
+    "for_each_tenant": "cloaca_django.tenant_calls",
 }
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "always",
     "any_of",
     "context_value",
+    "for_each_tenant",
     "none_of",
     "register_workflow_constructor",
     "schedule",

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cloaca_django import clock, conf, tenant_checks
-from cloaca_django.dialect import facts
+from cloaca_django.dialect import facts, presence, schemas
 from cloaca_django.engine import declarations
 from cloaca_django.errors import DuplicateSchedule, InvalidConfig, nearest
 from cloaca_django.models import Worker
@@ -104,11 +104,17 @@ def no_worker() -> Iterator[str]:
         return
     for database in _databases():
         try:
-            workers = Worker.objects.using(database.alias).claiming(clock.utc_now())
-            if not workers.exists():
+            if not _has_worker(database):
                 yield "no worker is running: runs that are enqueued wait for one"
         except DatabaseError:
             return  # not migrated yet, which runserver says itself
+
+
+def _has_worker(database: BaseDatabaseWrapper) -> bool:
+    if schemas.tenant_of(database):
+        # The server starts in no tenant; one worker is there for all of them.
+        return presence.is_served(database, presence.ALL)
+    return Worker.objects.using(database.alias).claiming(clock.utc_now()).exists()
 
 
 def shared_names() -> Iterator[str]:

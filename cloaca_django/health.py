@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import DatabaseError
 
-from cloaca_django import databases
+from cloaca_django import databases, tenancy
 from cloaca_django.core.states import WorkerState
 from cloaca_django.core.wording import counted
 from cloaca_django.dialect import is_transient, open_session
 from cloaca_django.engine import overview
+from cloaca_django.errors import NotInTenant
 
 # How long the first ready task may wait before something is wrong.
 MAX_READY_SECONDS = 300.0
 # How late the most overdue schedule may be.
 MAX_LATE_SECONDS = 300.0
+# As many tenants are named when something is wrong with them.
+MAX_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ def _database(patient: _Patient) -> Finding:
 
 
 def _migrations(patient: _Patient) -> Finding:
-    missing = databases.unapplied(patient.alias)
+    # Of the tenant that this thread is in; in public none of our tables is wanted.
+    missing = databases.unapplied(patient.alias, schema=tenancy.schema_here(patient.alias))
     if missing:
         return Finding("migrations", False, f"not applied: {', '.join(missing)}")
     return Finding("migrations", True, "all applied")
@@ -63,6 +68,8 @@ def _worker(patient: _Patient) -> Finding:
     if claiming:
         age = min(worker.heartbeat_age for worker in claiming)
         return Finding("worker", True, f"{len(claiming)} alive, heard of {age:.1f} s ago")
+    if not workers and overview.is_tenant_served(patient.alias):
+        return Finding("worker", True, "one is there, and has nothing to do here")
     if any(worker.state == WorkerState.DRAINING for worker in workers):
         return Finding("worker", False, "the only workers are draining")
     return Finding("worker", False, "no live worker; start one: manage.py cloaca_worker")
@@ -137,6 +144,35 @@ def check(
         if name in probes or found.is_healthy is False:
             findings.append(found)
     return findings
+
+
+def check_tenants(alias: str, schemas: Collection[str], **limits: Any) -> list[Finding]:
+    """Run probes in each of some tenants and return what each probe found in all of them.
+
+    ``limits`` as for ``check``. Precondition: this thread is in no tenant. It costs a dozen queries
+    a tenant.
+    """
+    found: dict[str, dict[str, Finding]] = {}
+    for schema in schemas:
+        try:
+            with tenancy.entered(alias, schema):
+                findings = check(alias, **limits)
+        except NotInTenant as error:
+            findings = [Finding("database", False, str(error))]
+        for finding in findings:
+            found.setdefault(finding.probe, {})[schema] = finding
+    return [_of_all(probe, found[probe]) for probe in PROBES if probe in found]
+
+
+def _of_all(probe: str, by_schema: Mapping[str, Finding]) -> Finding:
+    """Return what one probe found in many tenants: who is ill, and with what, or that nobody is."""
+    ill = {schema: one for schema, one in by_schema.items() if not one.is_healthy}
+    if not ill:
+        return Finding(probe, True, f"in order in {counted(len(by_schema), 'tenant')}")
+    words = [f"{schema}: {one.says}" for schema, one in sorted(ill.items())[:MAX_NAMED]]
+    rest = f"; and {len(ill) - MAX_NAMED} more" if len(ill) > MAX_NAMED else ""
+    count = f"{len(ill)} of {counted(len(by_schema), 'tenant')}"
+    return Finding(probe, False, f"{count}: {'; '.join(words)}{rest}")
 
 
 def _run(name: str, probe: Callable[[_Patient], Finding], patient: _Patient) -> Finding:

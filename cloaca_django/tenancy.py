@@ -31,6 +31,11 @@ def public_schema() -> str:
     return str(get_public_schema_name())
 
 
+def is_public(alias: str) -> bool:
+    """Say whether this thread's connection is in what all tenants share."""
+    return schemas.tenant_of(connections[alias]) == public_schema()
+
+
 def schema_here(alias: str) -> str:
     """Return the schema that this thread's connection is in; empty: the site has no tenants.
 

@@ -18,6 +18,7 @@ from django.db import connections
 
 from cloaca_django.conf import settings
 from cloaca_django.dialect.postgresql import CHANNEL, connect
+from cloaca_django.dialect.presence import Presence
 from cloaca_django.dialect.schemas import schema_of
 from cloaca_django.dialect.session import LOOK, WORK
 
@@ -59,9 +60,14 @@ class ListenWatcher(Watcher):
     """
 
     def __init__(
-        self, wrapper: BaseDatabaseWrapper, wake: Callable[[], None], heard: Callable[[str], None]
+        self,
+        wrapper: BaseDatabaseWrapper,
+        wake: Callable[[], None],
+        heard: Callable[[str], None],
+        presence: Presence | None = None,
     ) -> None:
         super().__init__(wake)
+        self._presence = presence
         self._params = wrapper.get_connection_params()
         self._heard = heard
         # Closing rings it: a socket, because nothing else can be selected on every system.
@@ -79,6 +85,8 @@ class ListenWatcher(Watcher):
             try:
                 with connect(self._params) as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
+                    if self._presence is not None:
+                        self._presence.hold(connection)
                     self.wake()  # whatever was announced while nobody listened
                     self._listen(connection)
             except psycopg.Error:
@@ -143,9 +151,13 @@ def open_watcher(
 
 
 def open_tenant_watcher(
-    alias: str, *, missed: Callable[[], None], heard: Callable[[str, str], None]
+    alias: str,
+    *,
+    missed: Callable[[], None],
+    heard: Callable[[str, str], None],
+    presence: Presence | None,
 ) -> Watcher:
-    """Start listening for all tenants of a site.
+    """Start listening for all tenants of a site, and say which of them the worker is there for.
 
     ``heard`` is called with a schema and what was announced there, WORK or LOOK; ``missed`` when
     announcements may have been missed.
@@ -155,7 +167,7 @@ def open_tenant_watcher(
         is_look = payload.endswith(LOOK)
         heard(payload.removesuffix(LOOK), LOOK if is_look else WORK)
 
-    watcher = ListenWatcher(connections[alias], missed, take)
+    watcher = ListenWatcher(connections[alias], missed, take, presence)
     watcher.start()
     return watcher
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import connections
+
 from cloaca_django.core.states import RunStatus, TaskStatus
-from cloaca_django.dialect import site_session
+from cloaca_django.dialect import presence, schemas, site_session
 from cloaca_django.models import (
     CronSchedule,
     PipelineExecution,
@@ -183,6 +185,8 @@ def read_lanes(
 ) -> list[Lane]:
     """Read which tasks could be claimed now, by queue and workflow."""
     found = TaskExecution.objects.using(alias).ready_lanes()
+    # It has no row yet, so nobody knows which queues and workflows it serves.
+    is_there = bool(found) and not workers and is_tenant_served(alias)
     since = _ready_since(alias, [first for _, _, _, first in found])
     return [
         Lane(
@@ -192,7 +196,7 @@ def read_lanes(
             # Claimed or deleted since the lanes were read: it waits no longer.
             oldest_seconds=max(0.0, (at - since.get(first, at)).total_seconds()),
             is_paused=workflow in paused,
-            is_served=any(worker.serves(queue, workflow) for worker in workers),
+            is_served=is_there or any(worker.serves(queue, workflow) for worker in workers),
         )
         for queue, workflow, count, first in found
     ]
@@ -216,6 +220,23 @@ def _ready_since(alias: str, task_ids: list[int]) -> dict[int, datetime]:
 
 
 def has_claimer(alias: str, *, queue: str, workflow: str) -> bool:
-    """Say whether a live worker would take a workflow's tasks in a queue."""
+    """Say whether a live worker would take a workflow's tasks in a queue.
+
+    One that is there for this tenant and has no row yet may: it says what it serves when it claims.
+    """
     workers = read_workers(alias, read_clock(alias))
+    if not workers:
+        return is_tenant_served(alias)
     return any(worker.serves(queue, workflow) for worker in workers)
+
+
+def is_tenant_served(alias: str) -> bool:
+    """Say whether a worker of all tenants is there for the one that this thread is in."""
+    connection = connections[alias]
+    schema = schemas.tenant_of(connection)
+    return bool(schema) and presence.is_served(connection, schema)
+
+
+def has_worker(alias: str, at: datetime) -> bool:
+    """Say whether a worker is alive that would claim."""
+    return Worker.objects.using(alias).claiming(at).exists() or is_tenant_served(alias)

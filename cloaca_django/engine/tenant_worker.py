@@ -18,6 +18,7 @@ from cloaca_django import clock, ids, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerState
 from cloaca_django.dialect import LOOK, Session, Trunk, open_trunk
+from cloaca_django.dialect.presence import Presence
 from cloaca_django.dialect.wakeups import Watcher, open_tenant_watcher
 from cloaca_django.engine import declarations, firing, recovery, work
 from cloaca_django.engine.claiming import Claimer
@@ -116,7 +117,11 @@ class TenantWorker(Shift):
         """Nothing comes before the threads: a row is written where there is something to claim."""
 
     def _watch(self) -> Watcher | None:
-        return open_tenant_watcher(self.alias, missed=self._missed, heard=self._heard)
+        served, is_there = self._served, not self.options.claims_only_own
+        return open_tenant_watcher(
+            self.alias, missed=self._missed, heard=self._heard,
+            presence=Presence(served.only, served.excluded) if is_there else None,
+        )  # fmt: skip
 
     def _stop_claiming(self) -> None:
         self._is_draining = True

@@ -69,6 +69,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
     # Whether it works in one tenant of a site that has some.
     is_of_one_tenant = True
+    # Whether it must be told in which; one that need not works in all of them.
+    needs_tenant = True
     exit_codes: dict[int, str] = {DONE: "done"}
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -131,12 +133,17 @@ class Command(BaseCommand):
             if schema is not None:
                 require_tenant(alias, schema)
                 self._tenant.enter_context(tenancy.entered(alias, schema))
-            tenancy.schema_here(alias)
+            if self.needs_tenant:
+                tenancy.schema_here(alias)
         except NotInTenant as error:
             if schema is not None:
                 raise refused(error, NOT_MIGRATED) from error
             known = listed(tenancy.tenant_schemas(alias), limit=8)
             raise refused(f"--schema is needed: this site has tenants ({known})") from error
+
+    def is_in_no_tenant(self, alias: str) -> bool:
+        """Say whether the site has tenants and this command is in none of them."""
+        return tenancy.has_tenants(alias) and tenancy.is_public(alias)
 
     def write_json(self, data: object) -> None:
         """Print one JSON document."""

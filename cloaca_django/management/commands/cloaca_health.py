@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from cloaca_django import health
+from cloaca_django import health, tenancy
 from cloaca_django.health import Finding
 from cloaca_django.management import command
 
@@ -19,6 +19,7 @@ class Command(command.Command):
         "Check that the database answers, its tables are up to date, a worker is alive, no ready"
         " task waits too long, and no schedule is parked or late."
     )
+    needs_tenant = False
     exit_codes = {
         command.DONE: "healthy",
         command.FAILED: "at least one probe failed, also when the database cannot be reached or"
@@ -56,12 +57,15 @@ class Command(command.Command):
         for name in ("max_ready_age", "max_late"):
             if not options[name] > 0:
                 raise command.refused(f"--{name.replace('_', '-')} must be above 0")
-        findings = health.check(
-            alias,
-            probes=options["probe"] or list(health.PROBES),
-            max_ready_seconds=options["max_ready_age"],
-            max_late_seconds=options["max_late"],
-        )
+        limits = {
+            "probes": options["probe"] or list(health.PROBES),
+            "max_ready_seconds": options["max_ready_age"],
+            "max_late_seconds": options["max_late"],
+        }
+        if self.is_in_no_tenant(alias):
+            findings = health.check_tenants(alias, tenancy.tenant_schemas(alias), **limits)
+        else:
+            findings = health.check(alias, **limits)
         is_healthy = all(found.is_healthy for found in findings)
         if options["format"] == "json":
             self.write_json({"healthy": is_healthy, "probes": [asdict(f) for f in findings]})
