@@ -35,7 +35,6 @@ from cloaca_django.dialect import (
     urls,
 )
 from cloaca_django.dialect.urls import DatabaseUrl
-from cloaca_django.engine import registers
 from cloaca_django.errors import (
     DatabaseUnreachable,
     NoDatabase,
@@ -226,7 +225,7 @@ def unapplied(alias: str, *, schema: str = "") -> list[str]:
     if schema:
         # Through a connection that cannot see the public schema, which says that all is applied.
         with closing(open_session(alias, schema=schema)) as session:
-            return registers.missing(session)
+            return tenancy.missing_migrations(session)
     executor = MigrationExecutor(connections[alias])
     targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
     return [migration.name for migration, _ in executor.migration_plan(targets)]

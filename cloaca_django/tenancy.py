@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 from django.utils.functional import SimpleLazyObject
 
-from cloaca_django.dialect import schemas
+from cloaca_django.dialect import Session, schemas, sql_tenants
 from cloaca_django.errors import InvalidOption, InvalidOptionType, NotInTenant, TenantNotFound
 
 
@@ -94,6 +96,18 @@ def list_statement(alias: str) -> str:
     quote, schema = connections[alias].ops.quote_name, public_schema()
     column = quote(model._meta.get_field("schema_name").column)
     return f"SELECT {column} FROM {quote(schema)}.{quote(model._meta.db_table)}"  # noqa: S608
+
+
+def missing_migrations(session: Session) -> list[str]:
+    """Return which of our migrations the session's schema lacks. Raises NotInTenant."""
+    applied = {name for (name,) in session.run(sql_tenants.applied_migrations)}
+    return sorted(_our_migrations() - applied)
+
+
+@cache
+def _our_migrations() -> frozenset[str]:
+    loaded = MigrationLoader(None).disk_migrations
+    return frozenset(name for app, name in loaded if app == "cloaca_django")
 
 
 @contextmanager

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from functools import cache
-
-from django.db.migrations.loader import MigrationLoader
 
 from cloaca_django import tenancy
-from cloaca_django.dialect import Session, Trunk, sql_tenants
+from cloaca_django.dialect import Session, Trunk
 from cloaca_django.engine.shift import TenantOptions
 
 logger = logging.getLogger("cloaca_django.worker")
 
-APP = "cloaca_django"
 # How often the tenants are read, and those that are skipped are tried again.
 REFRESH_SECONDS = 5.0
 
@@ -115,7 +111,7 @@ class Register:
         """Return which of our migrations a schema lacks, that is not served yet."""
         if schema in self._admitted:
             return ""
-        return ", ".join(missing(session))
+        return ", ".join(tenancy.missing_migrations(session))
 
     def admit(self, schema: str) -> bool:
         """Serve a schema; True if it was not before."""
@@ -141,16 +137,3 @@ class Register:
     def _forget(self, schema: str) -> None:
         for where in (self._admitted, self._skipped, self._unvisited):
             where.pop(schema, None)
-
-
-def missing(session: Session) -> list[str]:
-    """Return which of our migrations the session's schema lacks. Raises NotInTenant."""
-    applied = {name for (name,) in session.run(sql_tenants.applied_migrations)}
-    return sorted(our_migrations() - applied)
-
-
-@cache
-def our_migrations() -> frozenset[str]:
-    """Return the names of our migrations, as they are installed here."""
-    loaded = MigrationLoader(None).disk_migrations
-    return frozenset(name for app, name in loaded if app == APP)

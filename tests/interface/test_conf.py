@@ -18,6 +18,7 @@ DEFAULTS = {
     "QUEUES": ("default",),
     "MAX_PARKED_THREADS": 64,
     "MAX_ABANDONED_THREADS": 8,
+    "MAX_CONCURRENT_TASKS_PER_TENANT": None,
     "MEMORY_BYTES": 64 * 1024 * 1024,
     "TASK_TIMEOUT_SECONDS": 300,
     "PIPELINE_TIMEOUT_SECONDS": 3600,
@@ -67,6 +68,7 @@ def test_every_key_says_what_it_is_for():
         ("RETENTION_DAYS", None, None),
         ("ADMIN_POLL_SECONDS", None, None),
         ("RETENTION_DAYS", 0.5, 0.5),
+        ("MAX_CONCURRENT_TASKS_PER_TENANT", 3, 3),
         ("QUEUES", ["mail", "default"], ("mail", "default")),
         ("REDACT_KEYS", ["iban"], ("iban",)),
         ("HEARTBEAT_SECONDS", 0.2, 0.2),
@@ -93,6 +95,11 @@ def test_a_number_out_of_its_range_or_type_is_refused(settings, name, value):
     [
         ({"CONCURRENCY": 1.5}, "CONCURRENCY", "whole number from 1 to 512"),
         ({"CONCURRENCY": 0}, "CONCURRENCY", "whole number from 1 to 512"),
+        (
+            {"MAX_CONCURRENT_TASKS_PER_TENANT": 0},
+            "MAX_CONCURRENT_TASKS_PER_TENANT",
+            "from 1 to 512 or None",
+        ),
         ({"TASK_TIMEOUT_SECONDS": 0}, "TASK_TIMEOUT_SECONDS", "from 1 to 604800"),
         ({"LEASE_SECONDS": 14}, "LEASE_SECONDS", "at least 3 x HEARTBEAT_SECONDS"),
         (
