@@ -19,6 +19,7 @@ from django.db import connections, transaction
 from cloaca_django import databases, tenancy
 from cloaca_django.calls import acts, tuning
 from cloaca_django.calls.operator import OperatorCalls
+from cloaca_django.calls.runs import RunCalls
 from cloaca_django.calls.schedules import ScheduleCalls
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
@@ -46,7 +47,7 @@ from cloaca_django.handles import RunHandle
 _USE_ENQUEUE = "use enqueue(), which writes the run in your transaction and returns a handle"
 
 
-class DefaultRunner(OperatorCalls, ScheduleCalls):
+class DefaultRunner(RunCalls, OperatorCalls, ScheduleCalls):
     """A runner of workflows on one database. Safe to share between threads.
 
     With a URL it is a whole engine: it creates its tables, runs tasks and takes back those of
@@ -248,34 +249,6 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         self._check_open()
         return RunHandle(inputs.run_id(run_id), self)
 
-    def wait_for(self, run_id: UUID | str, *, timeout: float | None = None) -> PipelineResult:
-        """Wait until a run has ended. Raises WaitTimeout, RunNotFound, WouldDeadlock."""
-        self._check_open()
-        id, timeout = inputs.run_id(run_id), inputs.seconds("wait()", "timeout", timeout)
-        parent = nesting.current(self.alias, self.schema)
-        if settings.EAGER:
-            with self._here():
-                eager.drain(self.alias, [id])
-        else:
-            if parent is not None:
-                parent.check_may_block("wait()")
-            self._check_may_wait()
-        poll = self._config.executor_poll_interval_ms / 1000
-        with parent.waiting() if parent else nullcontext(), self._reading() as session:
-            return results.wait_for(session, id, timeout=timeout, poll_seconds=poll)
-
-    def status_of(self, run_id: UUID | str) -> str:
-        """Return a run's status as stored now. Raises RunNotFound."""
-        self._check_open()
-        with self._reading():
-            return results.read_status(self.alias, inputs.run_id(run_id))
-
-    def result_of(self, run_id: UUID | str) -> PipelineResult | None:
-        """Return a run's result; None while it is open. Raises RunNotFound."""
-        self._check_open()
-        with self._reading() as session:
-            return results.read_result(session, inputs.run_id(run_id))
-
     # -- end
 
     def shutdown(self, *, grace: float | None = None) -> None:
@@ -435,6 +408,9 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         connection = connections[self.alias]
         if self._database.is_ours and not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
+
+    def _poll_seconds(self) -> float:
+        return self._config.executor_poll_interval_ms / 1000
 
     def _has_cron(self) -> bool:
         return self._config.enable_cron_scheduling

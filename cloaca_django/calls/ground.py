@@ -17,6 +17,11 @@ class Ground:
         """The Django database alias this runner works on."""
         raise NotImplementedError
 
+    @property
+    def schema(self) -> str:
+        """The tenant's schema this runner is bound to in a site of tenants; else empty."""
+        raise NotImplementedError
+
     def handle(self, run_id: UUID | str) -> RunHandle:
         """Return a handle of a run by its id."""
         raise NotImplementedError
@@ -31,6 +36,18 @@ class Ground:
 
     def _run_limit(self) -> float | None:
         """Return how many seconds a run may take; None: as long as it wants."""
+        raise NotImplementedError
+
+    def _check_may_wait(self) -> None:
+        """Raise WouldDeadlock where a wait would hold up what it waits for."""
+        raise NotImplementedError
+
+    def _poll_seconds(self) -> float:
+        """Return how often a wait looks."""
+        raise NotImplementedError
+
+    def _here(self) -> AbstractContextManager[None]:
+        """Be in this runner's tenant, if it has one."""
         raise NotImplementedError
 
     def _reading(self) -> AbstractContextManager[Session]:
