@@ -58,7 +58,7 @@ def publish_fired(fired: Fired) -> None:
     for schedule_id, count in fired.passed_over.items():
         schedule_log.warning(
             "schedule passed over %d of its times", count,
-            extra={"schedule_id": str(schedule_id), "count": count},
+            extra=_facts(schedule_id=str(schedule_id), count=count),
         )  # fmt: skip
     publish_parked(fired.parked)
 
@@ -68,7 +68,7 @@ def publish_parked(parked: Mapping[UUID, str]) -> None:
     for schedule_id, error in parked.items():
         schedule_log.error(
             "schedule parked: %s", error,
-            extra={"schedule_id": str(schedule_id), "error": error},
+            extra=_facts(schedule_id=str(schedule_id), error=error),
         )  # fmt: skip
         _send(signals.schedule_parked, str(schedule_id), schedule_id=schedule_id, error=error)
 
@@ -77,7 +77,7 @@ def publish_submitted(submitted: Submitted) -> None:
     """Log runs that were written, and signal those that ended at once: all their tasks skipped."""
     for state in submitted.states:
         run_log.debug(
-            "run submitted", extra={"run_id": str(state.id), "workflow": state.workflow_name}
+            "run submitted", extra=_facts(run_id=str(state.id), workflow=state.workflow_name)
         )
         if state.status in RUN_FINAL:
             _publish_run(state.id, state.workflow_name, state.status, state.error_message)
@@ -93,10 +93,10 @@ def publish_start(job: Job) -> None:
     """Log that a task was claimed."""
     task_log.debug(
         "task started",
-        extra={
-            "run_id": str(job.run_id), "task_id": job.task_id, "task": job.task.name,
-            "workflow": job.workflow_name, "attempt": job.attempt,
-        },
+        extra=_facts(
+            run_id=str(job.run_id), task_id=job.task_id, task=job.task.name,
+            workflow=job.workflow_name, attempt=job.attempt,
+        ),
     )  # fmt: skip
 
 
@@ -112,17 +112,17 @@ def tell_timeout(job: Job, failure: Failure) -> None:
 def _publish_run(run_id: UUID, workflow: str, status: str, error: str) -> None:
     run_log.info(
         "run %s", status.lower(),
-        extra={"run_id": str(run_id), "workflow": workflow, "status": str(status)},
+        extra=_facts(run_id=str(run_id), workflow=workflow, status=str(status)),
     )  # fmt: skip
     _send(signals.run_finished, workflow, run_id=run_id, status=str(status), error_message=error)
 
 
 def _publish_task(outcome: Outcome) -> None:
     workflow, task, failure = outcome.workflow_name, outcome.task_name, outcome.failure
-    facts = {
-        "run_id": str(outcome.run_id), "task_id": outcome.task_id, "task": task,
-        "workflow": workflow, "attempt": outcome.attempt,
-    }  # fmt: skip
+    facts = _facts(
+        run_id=str(outcome.run_id), task_id=outcome.task_id, task=task, workflow=workflow,
+        attempt=outcome.attempt,
+    )  # fmt: skip
     if failure is None:
         if outcome.status is TaskStatus.COMPLETED:
             task_log.debug("task completed", extra=facts)
@@ -138,6 +138,12 @@ def _publish_task(outcome: Outcome) -> None:
         signals.task_failed, workflow, run_id=outcome.run_id, task=task,
         attempt=outcome.attempt, error=failure.message, will_retry=will_retry,
     )  # fmt: skip
+
+
+def _facts(**facts: object) -> dict[str, object]:
+    """Return what a log record carries besides its words; in a site of tenants, its schema too."""
+    tenant = _tenant.get()
+    return facts if tenant is None else {"schema": tenant[1], **facts}
 
 
 class Courier:
