@@ -15,7 +15,7 @@ from django.db import connection
 from tests.interface.conftest import server_url
 from tests.mutants.patching import PATCHES, apply, copy_of_tree
 
-PATIENCE = 120.0
+PATIENCE = 400.0
 BOTH = ("sqlite", "postgresql")
 # Coverage of the copies would be of files that are gone when it is reported.
 NOT_INHERITED = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "CLOACA_TESTS_URL")
