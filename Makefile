@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test coverage check screenshots bench clean
+.PHONY: help demo demo-tenants test coverage check screenshots bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   run the example workflow on a fresh SQLite database"
+	@echo "make demo-tenants  the same as a site with two tenants, each in a PostgreSQL schema"
 	@echo "make test   run the tests on SQLite, on PostgreSQL, and on a site with tenants"
 	@echo "make coverage  the same, and which lines they do not reach"
 	@echo "make check  format, lint, types, import contracts, migrations"
@@ -16,7 +17,7 @@ help:
 	@echo "make bench  measure this engine beside others; BENCH_ARGS=--help says how"
 	@echo "make clean  remove what the targets above made"
 
-$(VENV)/.base $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: requirements/%.txt requirements/base.txt
+$(addprefix $(VENV)/.,base tenants test dev): $(VENV)/.%: requirements/%.txt requirements/base.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement $<
 	@touch $@
@@ -24,6 +25,12 @@ $(VENV)/.base $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: requirements/%.txt require
 demo: $(VENV)/.base
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py demo
+
+# On a PostgreSQL of its own, from a wheel; DATABASE_URL=postgresql://... names another.
+demo-tenants: export DJANGO_SETTINGS_MODULE = example_project.tenant_settings
+demo-tenants: $(VENV)/.tenants
+	@$(BIN)/python manage.py migrate_schemas --verbosity 0
+	@$(BIN)/python manage.py demo_tenants
 
 # One process a core, and each file in one of them; PYTEST_ARGS=-n0 runs the tests in one process,
 # for a debugger. DATABASE_URL=postgresql://... runs all but the first on that server.
@@ -61,4 +68,4 @@ bench:
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov
-	rm -f example_project/*.sqlite3*
+	rm -rf example_project/*.sqlite3* example_project/tenants.pgdata

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.mail import send_mail
+from django.db import connection
 from django.urls import reverse
 
 import cloaca_django as cloaca
@@ -22,6 +23,12 @@ from example_project.weather.models import Report, Upload, YearSummary
 DATA = Path(__file__).resolve().parent / "data"
 FILES = ("seattle-weather.csv", "broken-rows.csv")
 YEARS = (2012, 2013, 2014, 2015)
+
+
+def site_url() -> str:
+    """Return where this site is. As a site with tenants it is at another host for each."""
+    return str(settings.SITE_URL).format(schema=getattr(connection, "schema_name", ""))
+
 
 with cloaca.WorkflowBuilder("seattle_weather") as seattle:
     seattle.description("Four years of weather in Seattle, from files to a report")
@@ -137,7 +144,7 @@ with cloaca.WorkflowBuilder("seattle_weather") as seattle:
         sent again.
         """
         report = Report.objects.get(pk=context["report_id"])
-        link = settings.SITE_URL + reverse("weather:report", args=[report.pk])
+        link = site_url() + reverse("weather:report", args=[report.pk])
         send_mail(report.title, reports.as_text(report, link), None, ["reader@example.com"])
 
 

@@ -1,0 +1,1 @@
+"""Commands of the example as a site with tenants."""
