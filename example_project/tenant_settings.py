@@ -7,35 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from example_project.settings import (
-    CLOACA,
-    DEBUG,
-    DEFAULT_FROM_EMAIL,
-    LANGUAGE_CODE,
-    MIDDLEWARE,
-    ROOT_URLCONF,
-    SECRET_KEY,
-    STATIC_URL,
-    TEMPLATES,
-    TIME_ZONE,
-    USE_TZ,
-    WSGI_APPLICATION,
-    env,
-)
+from example_project import settings
+from example_project.settings import *  # noqa: F403 - all that is the same, Django's usual way
 from example_project.tenants import server
 
-__all__ = [
-    "CLOACA", "DEBUG", "DEFAULT_FROM_EMAIL", "LANGUAGE_CODE", "ROOT_URLCONF", "SECRET_KEY",
-    "STATIC_URL", "TEMPLATES", "TIME_ZONE", "USE_TZ", "WSGI_APPLICATION",
-]  # fmt: skip
+env = settings.env
 
 # acme.localhost and the like are this machine in every browser.
 ALLOWED_HOSTS = [".localhost", "127.0.0.1"]
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url_config(env.str("DATABASE_URL", default="") or server.start())
-    | {"ENGINE": "django_tenants.postgresql_backend"}
-}
+_ENTRY: dict[str, Any] = env.db_url_config(env.str("DATABASE_URL", default="") or server.start())
+if "host" in _ENTRY.get("OPTIONS", {}):  # the folder of a socket cannot stand before the slash
+    _ENTRY["HOST"] = _ENTRY["OPTIONS"].pop("host")
+DATABASES = {"default": {**_ENTRY, "ENGINE": "django_tenants.postgresql_backend"}}
 DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]
 
 # In public: who the tenants are. Nothing that belongs to one.
@@ -59,7 +43,7 @@ INSTALLED_APPS = list(dict.fromkeys([*SHARED_APPS, *TENANT_APPS]))
 
 TENANT_MODEL = "tenants.Tenant"
 TENANT_DOMAIN_MODEL = "tenants.Domain"
-MIDDLEWARE = ["django_tenants.middleware.main.TenantMainMiddleware", *MIDDLEWARE]
+MIDDLEWARE = ["django_tenants.middleware.main.TenantMainMiddleware", *settings.MIDDLEWARE]
 PUBLIC_SCHEMA_URLCONF = "example_project.tenants.urls"
 SHOW_PUBLIC_IF_NO_TENANT_FOUND = True
 # A cookie of one host is not sent to another, so a session belongs to its tenant alone.
