@@ -13,8 +13,10 @@ from django.apps import apps
 from django.db import connection, connections
 from django_tenants.utils import tenant_context
 
+from cloaca_django.core import registry
 from tests.interface.conftest import gate, never, new_gate, until, workflows_of_test
-from tests.worksite.process import worksite
+from tests.worksite.process import Site
+from tests.worksite.process import worksite as bare_worksite
 
 if os.environ.get("TEST_DATABASE") != "tenants":
     raise pytest.UsageError("these tests are of a site with tenants: set TEST_DATABASE=tenants")
@@ -23,10 +25,20 @@ from tests.tenants import template
 from tests.tenants.directory.models import Domain, Tenant
 from tests.tenants.ledger.models import Mark
 
-__all__ = ["gate", "never", "new_gate", "until", "workflows_of_test", "worksite"]
+__all__ = ["bare_worksite", "gate", "never", "new_gate", "until", "workflows_of_test"]
 
 
 NEEDED = ("cloaca_", "ledger_", "django_content_type", "django_migrations")
+
+
+OF_THE_LEDGER = registry.find("mark")
+
+
+@pytest.fixture
+def worksite(bare_worksite: Site) -> Site:
+    """The site under test; its processes and its tests know the workflows of the ledger, too."""
+    registry.register(OF_THE_LEDGER)
+    return bare_worksite
 
 
 @pytest.fixture(scope="session")
