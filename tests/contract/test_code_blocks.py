@@ -11,7 +11,7 @@ A page is worked through from top to bottom in a folder of its own:
 Expected lines must occur in that order, others may stand between them, and ``...`` stands for
 anything. A page with ``<!-- page: site -->`` starts from the site that the tutorial builds, and
 its program runs inside that site, beside a worker. ``<!-- not run: reason -->`` leaves a block
-out and says why.
+out and says why. A page with ``<!-- page: tenants -->`` needs a server: tests/tenants runs it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ BLOCK = re.compile(
 )
 TUTORIAL = ROOT / "docs" / "tutorial" / "django-site.md"
 SITE = "<!-- page: site -->"
+TENANTS = "<!-- page: tenants -->"
 IN_SITE = """
 import atexit, os
 os.environ["DJANGO_SETTINGS_MODULE"] = "mysite.settings"
@@ -86,8 +88,8 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def work_through(page: Path, folder: Path) -> None:
-    """Do what a page says, in ``folder``."""
+def work_through(page: Path, folder: Path, **environment: str) -> None:
+    """Do what a page says, in ``folder``, with some variables more in the environment."""
     program: list[str] = []
     printed: list[str] = []
     for block in blocks(page):
@@ -102,14 +104,15 @@ def work_through(page: Path, folder: Path) -> None:
             filler = "\n" * max(block.line - sum(part.count("\n") for part in program), 0)
             program.append(filler + block.code)
         elif block.language == "console":
-            run_console(block, folder, page)
+            run_console(block, folder, page, environment)
     if program:
         file = folder / "page.py"
         prelude = f"exec({IN_SITE!r})" if SITE in page.read_text() else ""
         file.write_text(prelude + "".join(program))
         # Django's own deprecations are not the page's affair.
         warnings = ["-W", "error", "-W", "ignore::DeprecationWarning"]
-        check_output(printed, run([sys.executable, *warnings, file.name], folder, page), page)
+        program_line = [sys.executable, *warnings, file.name]
+        check_output(printed, run(program_line, folder, page, environment), page)
 
 
 def write(block: Block, folder: Path) -> None:
@@ -119,7 +122,7 @@ def write(block: Block, folder: Path) -> None:
     target.write_text(before + block.code)
 
 
-def run_console(block: Block, folder: Path, page: Path) -> None:
+def run_console(block: Block, folder: Path, page: Path, more: Mapping[str, str]) -> None:
     """Run the commands of a block, one after the other, each with its output below it."""
     commands: list[tuple[str, list[str]]] = []
     for line in block.code.splitlines():
@@ -131,11 +134,11 @@ def run_console(block: Block, folder: Path, page: Path) -> None:
             commands[-1][1].append(line)
     for command, expected in commands:
         if not command.startswith(SKIPPED):
-            outputs = run(["bash", "-euo", "pipefail", "-c", command], folder, page)
+            outputs = run(["bash", "-euo", "pipefail", "-c", command], folder, page, more)
             check_output(expected, outputs, page)
 
 
-def run(command: list[str], folder: Path, page: Path) -> list[str]:
+def run(command: list[str], folder: Path, page: Path, more: Mapping[str, str]) -> list[str]:
     """Run a command, which must succeed; return what it printed on each of its two outputs."""
     binaries = Path(sys.executable).parent
     environment = {
@@ -149,6 +152,7 @@ def run(command: list[str], folder: Path, page: Path) -> list[str]:
     }
     for name in ("DJANGO_SETTINGS_MODULE", "DATABASE_URL"):
         environment.pop(name, None)
+    environment |= more
     done = subprocess.run(
         command, cwd=folder, env=environment, timeout=SECONDS, text=True,
         stdin=subprocess.DEVNULL, capture_output=True,
@@ -184,6 +188,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_page_says_works(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if page == TUTORIAL:
         request.getfixturevalue("site")
+        return
+    if TENANTS in page.read_text():
         return
     if SITE in page.read_text():
         shutil.copytree(request.getfixturevalue("site"), tmp_path, dirs_exist_ok=True)
