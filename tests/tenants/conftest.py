@@ -69,8 +69,12 @@ def make_tenants(
             Tenant(schema_name=name, name=name.title()) for name in wanted
         )
         Domain.objects.bulk_create(
-            Domain(domain=f"{tenant.schema_name.lower()}.localhost", tenant=tenant)
-            for tenant in tenants
+            (
+                Domain(domain=f"{tenant.schema_name.lower()}.localhost", tenant=tenant)
+                for tenant in tenants
+            ),
+            # Names that differ by case have one host; it is the first's.
+            ignore_conflicts=True,
         )
         return tenants
 
