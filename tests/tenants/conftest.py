@@ -27,10 +27,7 @@ from tests.tenants.ledger.models import Mark
 
 __all__ = ["bare_worksite", "gate", "never", "new_gate", "until", "workflows_of_test"]
 
-
 NEEDED = ("cloaca_", "ledger_", "django_content_type", "django_migrations")
-
-
 OF_THE_LEDGER = registry.find("mark")
 
 

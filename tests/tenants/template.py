@@ -49,7 +49,7 @@ class Template:
         """Make schemas, each in a transaction of its own unless the caller is in one."""
         body = sql.SQL("; ").join(statement for _, statement in self.statements)
         for schema in schemas:
-            name = sql.Identifier(schema)
+            name = _name(schema)
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute(
                     sql.SQL("CREATE SCHEMA {}; SET LOCAL search_path = {}; {}").format(
@@ -60,12 +60,13 @@ class Template:
 
 def migrate() -> Template:
     """Migrate the template's schema, which is no tenant's, and read what it is made of."""
+    drop([NAME])  # a database that was kept has it still
     with connection.cursor() as cursor:
-        cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(NAME)))
+        cursor.execute(sql.SQL("CREATE SCHEMA {}").format(_name(NAME)))
     call_command("migrate_schemas", tenant=True, schema_name=NAME, interactive=False, verbosity=0)
     connection.set_schema_to_public()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(NAME)))
+        cursor.execute(sql.SQL("SET LOCAL search_path = {}").format(_name(NAME)))
         return Template(tuple(_statements(cursor)))
 
 

@@ -36,6 +36,8 @@ def test_tables_of_ours_in_public_are_an_error_for_whoever_asks_the_database():
         assert ids(checks.check_database(None, databases=["default"])) == ["E020"]
         with pytest.raises(SystemCheckError, match=r"'public' has tables .*: cloaca_task"):
             call_command("check", databases=["default"], stderr=StringIO())
+        with pytest.raises(SystemCheckError, match=r"cloaca\.E020"):
+            call_command("migrate_schemas", shared=True, skip_checks=False, verbosity=0)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE public.cloaca_task")
