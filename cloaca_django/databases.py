@@ -31,6 +31,7 @@ from cloaca_django.dialect import (
     close_pool,
     facts,
     open_session,
+    pooling,
     schemas,
     urls,
 )
@@ -50,6 +51,7 @@ _lock = threading.Lock()
 _numbers = itertools.count(1)
 _ours: dict[tuple[str, int | None], str] = {}
 _users: Counter[str] = Counter()
+_unpooled: set[tuple[str, str, str]] = set()
 _checked: set[tuple[str, str, str]] = set()
 
 
@@ -144,7 +146,7 @@ def open_schema(text: str, schema: str, *, pool_size: int | None) -> Database:
         _users[alias] += 1
     database = Database(alias, f"{url.redacted}, schema={schema!r}", is_ours=True)
     try:
-        _check_not_pooled(schema)
+        _check_not_pooled(alias, schema)
         migrate(alias)
         _check_tables(alias)
     except (DatabaseError, NotInTenant) as error:
@@ -267,14 +269,30 @@ def migrate(alias: str) -> None:
                 clock.sleep(0.1)
 
 
-def _check_not_pooled(schema: str) -> None:
-    """Refuse a site that says its connections change between transactions."""
+def _check_not_pooled(alias: str, schema: str) -> None:
+    """Refuse a database whose connections change between transactions, as told or as seen."""
+    server = _server_of(alias)
+    if server not in _unpooled:
+        if pooling.is_transaction_pooled(connections[alias]):
+            raise NotInTenant(
+                schema,
+                "a transaction pooler stands before the server, and may put a statement into"
+                " another's connection; connect to the server itself, or in session mode",
+            )
+        # Once is enough: a program may make a runner for every request.
+        _unpooled.add(server)
     if not settings.NOTIFY:
         raise NotInTenant(
             schema,
             'CLOACA["NOTIFY"] is False: behind a transaction pooler a connection may be in'
             " another's schema; connect to the server itself",
         )
+
+
+def _server_of(alias: str) -> tuple[str, str, str]:
+    """Return where an alias connects to."""
+    facts = connections[alias].settings_dict
+    return str(facts["HOST"]), str(facts["PORT"]), str(facts["NAME"])
 
 
 def _check_tables(alias: str) -> None:

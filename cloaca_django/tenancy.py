@@ -198,7 +198,14 @@ def _check(connection: Any) -> None:
 
 
 def _exists(alias: str, schema: str) -> bool:
+    if not _is_storable(schema):
+        return False
     return bool(_tenants(alias).filter(schema_name=schema).exists())
+
+
+def _is_storable(text: str) -> bool:
+    """Say whether the server takes a text at all: it has neither NUL nor half a character."""
+    return "\x00" not in text and text == text.encode("utf-8", "replace").decode()
 
 
 def _lazy_tenant(alias: str, schema: str) -> Any:

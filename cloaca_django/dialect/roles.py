@@ -30,6 +30,8 @@ _CREATE = (
     # Nothing by itself; a database may have default privileges that give PUBLIC something.
     "REVOKE ALL ON SCHEMA {schema} FROM PUBLIC",
     "GRANT USAGE, CREATE ON SCHEMA {schema} TO {role}",
+    # A pooler that does not pass the startup parameter on still leads there.
+    "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}",
     # A database may have taken it from PUBLIC.
     "GRANT CONNECT ON DATABASE {database} TO {role}",
     # Should the administrator's own runner be the first to make the tables.

@@ -142,7 +142,9 @@ class Process:
         worker = self.worker
         if worker.options.claims_once:
             return worker.is_draining and not worker.running and not worker.carries
-        return self.stint.burst and worker.is_idle() and not worker.has_work()
+        # Idle before and after: what the database is asked one after the other, a turn may move on
+        # meanwhile, and a task that was ready at the first question is owned at the second.
+        return self.stint.burst and worker.is_idle() and not worker.has_work() and worker.is_idle()
 
     # -- the end
 

@@ -110,7 +110,6 @@ def test_a_name_that_no_schema_may_have_is_refused_by_a_schemas_runner(one_tenan
 
 
 @pytest.mark.parametrize("name", UNSTORABLE, ids=ascii)
-@pytest.mark.xfail(reason="the server's error is handed on as it is", strict=True)
 def test_what_cannot_be_a_name_is_no_tenant_either(one_tenant, name):
     with pytest.raises(TenantNotFound):
         DefaultRunner.for_tenant(name)

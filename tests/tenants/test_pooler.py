@@ -38,6 +38,18 @@ def test_in_session_mode_a_worker_serves_every_tenant_and_mixes_none(make_tenant
         assert marks_of(tenant) == {(tenant.schema_name, "a"), (tenant.schema_name, "b")}
 
 
+def test_a_worker_finds_a_transaction_pooler_by_itself(make_tenants, worksite):
+    (tenant,) = make_tenants(1)
+    context = Context({"tenant": tenant.schema_name, "text": "a"})
+    run = DefaultRunner.for_tenant(tenant).enqueue("mark", context)
+    with pooler.running("transaction", size=40) as port:
+        worker = worksite.start("cloaca_worker", "--burst", environment=through(port))
+        assert worker.wait() == 2
+    assert "a transaction pooler stands before the server" in worker.output
+    assert run.status == "Pending"
+    assert marks_of(tenant) == set()
+
+
 def test_a_worker_that_is_told_of_a_transaction_pooler_does_not_start(make_tenants, worksite):
     (tenant,) = make_tenants(1)
     context = Context({"tenant": tenant.schema_name, "text": "a"})

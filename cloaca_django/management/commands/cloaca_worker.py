@@ -16,6 +16,7 @@ from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.options import QUEUE_NAME
 from cloaca_django.core.wording import counted
+from cloaca_django.dialect import pooling
 from cloaca_django.engine import declarations, supervisor, tether
 from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.process import Process, Stint, supervised
@@ -210,6 +211,12 @@ def _tenants(
         raise command.refused(
             'tenants need announcements, and CLOACA["NOTIFY"] is False: behind a transaction pooler'
             " nobody would hear of a tenant's work; connect the worker to the server itself"
+        )
+    if pooling.is_transaction_pooled(connections[alias]):
+        raise command.refused(
+            "a transaction pooler stands before the server: no announcement gets through, so nobody"
+            " would hear of a tenant's work; connect the worker to the server itself, or to the"
+            " pooler in session mode"
         )
     return TenantOptions(
         only=frozenset(only) if only else None,
