@@ -7,6 +7,9 @@ from typing import Any
 from django.db.models import Model
 from django.http import HttpRequest
 
+from cloaca_django import tenancy
+from cloaca_django.conf import settings
+
 APP = "cloaca_django"
 
 RUN = "run_workflow"
@@ -21,7 +24,13 @@ CHANGE_SCHEDULE = "change_cronschedule"
 def may(request: HttpRequest, codename: str) -> bool:
     """Say whether the person who asks has a permission of ours."""
     user: Any = request.user
-    return bool(user.is_active and user.has_perm(f"{APP}.{codename}"))
+    return bool(is_here() and user.is_active and user.has_perm(f"{APP}.{codename}"))
+
+
+def is_here() -> bool:
+    """Say whether there is anything of ours to see: what a site's tenants share has no runs."""
+    alias = settings.DATABASE
+    return not (tenancy.has_tenants(alias) and tenancy.is_public(alias))
 
 
 def may_view(request: HttpRequest, model: type[Model]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.test import Client
 
@@ -12,6 +13,7 @@ from cloaca_django import Context, DefaultRunner
 from cloaca_django.models import PipelineExecution
 from tests.tenants.conftest import in_tenant
 
+APP = "cloaca_django"
 ADMIN = "/admin/cloaca_django/"
 RUNS = f"{ADMIN}pipelineexecution/"
 ACTS = ["cancel", "pause", "resume", "retry", "rerun"]
@@ -99,3 +101,16 @@ def test_who_logged_in_at_one_tenant_is_nobody_at_another(sites):
     b.cookies = a.cookies
     answer = b.get(f"{RUNS}{run_of_b}/change/")
     assert (answer.status_code, "/admin/login/" in answer.url) == (302, True)
+
+
+def test_an_admin_in_public_offers_nothing_of_ours(make_tenants, rf):
+    (tenant,) = make_tenants(1, whole=True)
+    request = rf.get("/")
+    ours = [one for model, one in admin.site._registry.items() if model._meta.app_label == APP]
+    assert len(ours) == 4
+    with in_tenant(tenant):
+        request.user = get_user_model().objects.create_superuser("boss", password="x")
+        assert all(one.has_module_permission(request) for one in ours)
+        assert all(one.has_view_permission(request) for one in ours)
+    assert not any(one.has_module_permission(request) for one in ours)
+    assert not any(one.has_view_permission(request) for one in ours)
