@@ -16,6 +16,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from cloaca_django.admin import spans
+from cloaca_django.admin.saying import in_words
 from cloaca_django.conf import settings
 from cloaca_django.core import cron, schedule_facts
 from cloaca_django.engine import forecast, overview
@@ -23,7 +24,10 @@ from cloaca_django.errors import InvalidCronExpression, InvalidInput, InvalidTim
 from cloaca_django.models import CronSchedule
 
 COUNT = 5
-EXAMPLES = ("0 * * * *", "*/15 * * * *", "30 2 * * *", "0 9 * * 1-5", "0 3 * * 0", "0 4 1 * *")
+EXAMPLES = (
+    "0 * * * *", "*/15 * * * *", "30 2 * * *", "0 9-17 * * 1-5", "0 9 * * 1-5", "0 3 * * 0",
+    "0 4 1 * *", "0 0 1 */3 *",
+)  # fmt: skip
 MOMENT = "D Y-m-d H:i T"
 DAY_LIGHT = "D H:i T"
 
@@ -47,7 +51,7 @@ def of_row(row: Any) -> SafeString:
             "zone": found.zone.key,
             "sentence": sentence(row) or found.sentence,
             "fires": _fires(found, now),
-            "warnings": found.warnings,
+            "warnings": [in_words(one.text) for one in found.warnings],
         }
     except InvalidInput as error:
         facts["problem"] = problem(error)
@@ -85,8 +89,11 @@ def examples() -> Sequence[tuple[str, str]]:
 def problem(error: InvalidInput) -> str:
     """Return what is wrong with what was typed, as briefly as a form wants it."""
     if isinstance(error, InvalidTimezone):
-        return _("Unknown time zone.")
-    return error.problem if isinstance(error, InvalidCronExpression) else str(error)[:500]
+        meant = _("Did you mean %s?") % error.suggestion if error.suggestion else ""
+        return f"{_('Unknown time zone.')} {meant}".strip()
+    if isinstance(error, InvalidCronExpression):
+        return in_words(error.problem)
+    return str(error)[:500]
 
 
 def both(moment: datetime, zone: Any) -> str:

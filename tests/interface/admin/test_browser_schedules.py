@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
+from cloaca_django.core.context import decode
 from cloaca_django.models import CronSchedule
 from tests.interface.admin import scenes
 from tests.interface.admin.test_schedule_pages import made, url
@@ -27,7 +28,7 @@ def test_a_schedule_is_previewed_while_it_is_typed_and_added(visit, planner):
     expect(preview).to_contain_text("needs 5 fields")
     page.get_by_label("Cron expression").press_sequentially(" * *")
     expect(preview).to_contain_text("At 02:30")
-    page.get_by_label("Time zone").select_option("Asia/Tokyo")
+    page.get_by_label("Time zone").fill("Asia/Tokyo")
     expect(preview).to_contain_text("02:30 JST")
     expect(preview.locator("tbody tr")).to_have_count(5)
     page.get_by_role("button", name="Save", exact=True).click()
@@ -99,3 +100,22 @@ def test_the_dashboard_leads_to_a_schedule(visit, planner):
     page = visit(planner).go(reverse("admin:app_list", args=["cloaca_django"]))
     page.get_by_role("link", name="customer_etl", exact=True).last.click()
     expect(page.get_by_label("Cron expression")).to_have_value("30 2 * * *")
+
+
+def test_a_button_fills_in_an_expression_and_a_workflow_brings_its_fields(visit, planner):
+    page = visit(planner).go(url("add"))
+    page.get_by_role("button", name="weekdays").click()
+    expect(page.get_by_label("Cron expression")).to_have_value("0 9 * * MON-FRI")
+    expect(page.locator("[data-cloaca-preview]")).to_contain_text("Monday through Friday")
+    page.get_by_label("Workflow").select_option("with_inputs")
+    page.get_by_label("source_id").fill("erp")
+    page.get_by_label("batch_size").fill("7")
+    page.get_by_label("Priority").fill("99999")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("less than or equal to 32767")).to_be_visible()
+    expect(page.get_by_label("source_id")).to_have_value("erp")
+    page.get_by_label("Priority").fill("9")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#result_list")).to_contain_text("with_inputs")
+    given = decode(CronSchedule.objects.get().context)
+    assert (given["source_id"], given["batch_size"]) == ("erp", 7)
