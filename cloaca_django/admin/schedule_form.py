@@ -107,6 +107,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         if not self._is_new:
             self._show(row)
         self.inputs = self._shown_inputs() if "context" in self.fields else None
+        if self.inputs is not None:
+            self.fields["context"].label = _("Further context (JSON)")
 
     def _show(self, row: CronSchedule) -> None:
         """Show a row's dates on its own clock, and its context without secrets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.template.loader import render_to_string
@@ -30,11 +30,12 @@ EXAMPLES = (
 )  # fmt: skip
 MOMENT = "D Y-m-d H:i T"
 DAY_LIGHT = "D H:i T"
+WEEK = timedelta(days=6)
 
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """One coming time on the clock of the schedule and on the reader's."""
+    """One time on the clock of the schedule and on the reader's."""
 
     there: str
     here: str
@@ -50,7 +51,7 @@ def of_row(row: Any) -> SafeString:
         facts |= {
             "zone": found.zone.key,
             "sentence": sentence(row) or found.sentence,
-            "fires": _fires(found, now),
+            "fires": fires_of(found.fires, found.zone, now),
             "warnings": [in_words(one.text) for one in found.warnings],
         }
     except InvalidInput as error:
@@ -104,14 +105,24 @@ def both(moment: datetime, zone: Any) -> str:
     return f"{dateformat.format(moment.astimezone(zone), MOMENT)} = {here}"
 
 
-def _fires(found: forecast.Forecast, now: datetime) -> Sequence[Fire]:
+def clocks(moment: datetime, zone: Any, now: datetime) -> Sequence[str]:
+    """Return a moment, briefly, on the schedule's clock and on the reader's where that differs."""
+    light = DAY_LIGHT if abs(moment - now) < WEEK else MOMENT
+    here = localtime(moment)
+    there = here if zone is None else moment.astimezone(zone)
+    both_clocks = [there] if there.utcoffset() == here.utcoffset() else [there, here]
+    return [dateformat.format(one, light) for one in both_clocks]
+
+
+def fires_of(times: Sequence[datetime], zone: Any, now: datetime) -> Sequence[Fire]:
+    """Return times as a page lists them."""
     return [
         Fire(
-            dateformat.format(at.astimezone(found.zone), MOMENT),
+            dateformat.format(at.astimezone(zone), MOMENT),
             dateformat.format(localtime(at), DAY_LIGHT),
             spans.distance(at, now),
         )
-        for at in found.fires
+        for at in times
     ]
 
 

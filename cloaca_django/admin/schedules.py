@@ -23,6 +23,8 @@ from cloaca_django.admin import (
     access,
     confirming,
     schedule_acts,
+    schedule_backfill,
+    schedule_calendar,
     schedule_fields,
     schedule_inputs,
     schedule_log,
@@ -59,6 +61,12 @@ class ScheduleAdmin(ScheduleListAdmin):
         own = [
             self.routed("preview/", self.preview_view, "preview"),
             self.routed("inputs/", self.inputs_view, "inputs"),
+            self.routed("calendar/", self.calendar_view, "calendar"),
+            self.routed(
+                f"<str:object_id>/{schedule_backfill.SLUG}/",
+                self.backfill_view,
+                schedule_backfill.SLUG,
+            ),
         ]
         own += [
             self.routed(f"bulk/{slug}/", partial(self.bulk_view, slug=slug), f"bulk_{slug}")
@@ -162,10 +170,12 @@ class ScheduleAdmin(ScheduleListAdmin):
             "now": overview.read_clock(settings.DATABASE),
         }
 
-    def _buttons(self, request: HttpRequest, row: CronSchedule) -> Iterable[Any]:
+    def _buttons(self, request: HttpRequest, row: CronSchedule) -> Iterable[tuple[Any, str]]:
         for act in schedule_acts.ACTS.values():
             if access.may(request, act.permission) and not act.refusal(row):
-                yield act, self.url(act.slug, row.pk)
+                yield act.label, self.url(act.slug, row.pk)
+        if access.may(request, access.RUN) and not schedule_acts.if_registered(row):
+            yield schedule_backfill.LABEL, self.url(schedule_backfill.SLUG, row.pk)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Have the engine write it: it plans the next run and tells the workers."""
@@ -190,6 +200,21 @@ class ScheduleAdmin(ScheduleListAdmin):
     def act_view(self, request: HttpRequest, object_id: str, *, slug: str) -> HttpResponse:
         """Ask, then act."""
         return confirming.ask(self, request, object_id, act=schedule_acts.ACTS[slug])
+
+    def backfill_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask which past times are meant, count them, then start their runs."""
+        row = self.row_or_none(request, object_id)
+        if not access.may(request, access.RUN):
+            raise PermissionDenied
+        if row is None:
+            return self.gone(request, object_id)
+        return schedule_backfill.ask(self, request, row)
+
+    def calendar_view(self, request: HttpRequest) -> HttpResponse:
+        """Show a week of all schedules."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return schedule_calendar.show(self, request)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete a schedule with its history; its runs stay."""
