@@ -17,6 +17,7 @@ from django.utils.translation import ngettext
 
 from cloaca_django.admin import schedule_preview
 from cloaca_django.admin.read_only import ReadOnlyAdmin
+from cloaca_django.admin.schedule_preview import DAY, on_the_wall
 from cloaca_django.conf import settings
 from cloaca_django.core import catchup, cron
 from cloaca_django.engine import overview
@@ -204,9 +205,9 @@ def _marks(groups: Sequence[Fires], week: Week) -> Sequence[Mark]:
 
 def _mark(fires: Fires, week: Week) -> Mark:
     x = min(week.x(fires.first), WIDTH - MARK)
-    title = dateformat.format(localtime(fires.first), "D H:i T")
+    title = on_the_wall(localtime(fires.first), DAY)
     if fires.number > 1:
-        span = f"{title} \N{EN DASH} {dateformat.format(localtime(fires.last), 'D H:i T')}"
+        span = f"{title} \N{EN DASH} {on_the_wall(localtime(fires.last), DAY)}"
         text = ngettext("%(span)s: %(count)d run", "%(span)s: %(count)d runs", fires.number)
         title = text % {"span": span, "count": fires.number}
     return Mark(x, min(max(MARK, week.x(fires.last) - x + MARK), WIDTH - x), title)
@@ -220,6 +221,6 @@ def _bars(load: Counter[datetime], week: Week) -> Sequence[Bar]:
 def _bar(moment: datetime, count: int, busiest: int, week: Week) -> Bar:
     height = max(2, round(TALLEST * count / busiest))
     x = max(0, week.x(moment))
-    facts = {"hour": dateformat.format(localtime(moment), "D H:i"), "count": count}
+    facts = {"hour": on_the_wall(localtime(moment), DAY), "count": count}
     title = ngettext("%(hour)s: %(count)d run", "%(hour)s: %(count)d runs", count) % facts
     return Bar(x, TALLEST - height, WIDTH // (DAYS * 24) - 1, height, title)

@@ -198,7 +198,8 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         facts = {"record": row.admin_record, "small": True, "room": BAR * schedule_history.SHOWN}
         return format_html(
             '<a href="{}"><span class="cloaca-status cloaca-{}"><span aria-hidden="true">{}</span>'
-            ' {}</span></a> <span class="cloaca-quiet">{}</span><div class="cloaca">{}</div>',
+            ' {}</span></a> <span class="cloaca-quiet cloaca-number">{}</span>'
+            '<div class="cloaca">{}</div>',
             self.run_url(row.last_run_id), word.tone, word.glyph, word.label, ago,
             render_to_string("admin/cloaca_django/part_strip.html", facts),
         )  # fmt: skip

@@ -28,8 +28,8 @@ EXAMPLES = (
     "0 * * * *", "*/15 * * * *", "30 2 * * *", "0 9-17 * * 1-5", "0 9 * * 1-5", "0 3 * * 0",
     "0 4 1 * *", "0 0 1 */3 *",
 )  # fmt: skip
-MOMENT = "D Y-m-d H:i T"
-DAY_LIGHT = "D H:i T"
+MOMENT = "D Y-m-d H:i"
+DAY = "D H:i"
 WEEK = timedelta(days=6)
 
 
@@ -102,24 +102,30 @@ def both(moment: datetime, zone: Any) -> str:
     here = spans.exact(moment)
     if zone is None:
         return here
-    return f"{dateformat.format(moment.astimezone(zone), MOMENT)} = {here}"
+    return f"{on_the_wall(moment.astimezone(zone))} = {here}"
+
+
+def on_the_wall(moment: datetime, form: str = MOMENT) -> str:
+    """Return a moment as its own zone's clock shows it, and which of the zone's clocks that is."""
+    # Django's own letter for that says nothing of a time that comes twice, where it matters most.
+    return f"{dateformat.format(moment, form)} {moment:%Z}"
 
 
 def clocks(moment: datetime, zone: Any, now: datetime) -> Sequence[str]:
     """Return a moment, briefly, on the schedule's clock and on the reader's where that differs."""
-    light = DAY_LIGHT if abs(moment - now) < WEEK else MOMENT
+    form = DAY if abs(moment - now) < WEEK else MOMENT
     here = localtime(moment)
     there = here if zone is None else moment.astimezone(zone)
     both_clocks = [there] if there.utcoffset() == here.utcoffset() else [there, here]
-    return [dateformat.format(one, light) for one in both_clocks]
+    return [on_the_wall(one, form) for one in both_clocks]
 
 
 def fires_of(times: Sequence[datetime], zone: Any, now: datetime) -> Sequence[Fire]:
     """Return times as a page lists them."""
     return [
         Fire(
-            dateformat.format(at.astimezone(zone), MOMENT),
-            dateformat.format(localtime(at), DAY_LIGHT),
+            on_the_wall(at.astimezone(zone)),
+            on_the_wall(localtime(at), DAY),
             spans.distance(at, now),
         )
         for at in times

@@ -216,6 +216,14 @@ def test_the_preview_says_when_on_both_clocks(viewer, settings):
     assert text.count("JST") == 5
 
 
+def test_a_time_that_comes_twice_says_which_one_it_is(viewer, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    facts = {"cron_expression": "30 * * * *", "timezone": "Europe/Berlin"}
+    text = preview(viewer, **facts, start_date="2099-10-25T01:45")
+    for words in ("02:30 CEST", "02:30 CET"):
+        assert words in text, words
+
+
 @pytest.mark.parametrize(
     ("expression", "zone", "words"),
     [
