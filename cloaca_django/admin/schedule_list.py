@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -145,8 +146,11 @@ class ScheduleListAdmin(ReadOnlyAdmin):
     @admin.action(description=gettext_lazy("Export JSON"), permissions=["view"])
     def export_json(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         """Answer with a file of what was chosen, as the command prints it, without secrets."""
-        items = [forecast.data_of(forecast.view_of(row)) for row in queryset[:MAX_CHOSEN]]
-        if not access.may(request, access.VIEW_CONTEXT):
+        rows = list(queryset[:MAX_CHOSEN])
+        items = [forecast.data_of(forecast.view_of(row)) for row in rows]
+        if access.may(request, access.VIEW_CONTEXT):
+            LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, "Exported as JSON.")
+        else:
             items = [{**item, "context": None} for item in items]
         answer = JsonResponse(
             {"items": items, "total": len(items)},

@@ -23,6 +23,7 @@ def places():
     return [
         reverse("admin:app_list", args=["cloaca_django"]),
         reverse("admin:cloaca_django_workflowcontrol_changelist"),
+        reverse("admin:cloaca_django_pipelineexecution_changelist"),
         url("changelist"), url("change", row.pk), url("calendar"), url("disable", row.pk),
     ]  # fmt: skip
 
