@@ -189,7 +189,7 @@ class ScheduleListAdmin(ReadOnlyAdmin):
             '<time class="{}" datetime="{}" title="{}">{}</time>{}',
             "cloaca-status cloaca-bad" if is_late else "", at.isoformat(),
             schedule_preview.both(at, view.zone), spans.distance(at, row.admin_now),
-            format_html_join("", '<span class="cloaca-words cloaca-quiet">{}</span>',
+            format_html_join("", '<bdi dir="ltr" class="cloaca-words cloaca-quiet">{}</bdi>',
                              ((text,) for text in clocks)),
         )  # fmt: skip
 
@@ -201,10 +201,10 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         ago = spans.shown(row.last_run_at, row.admin_now) if row.last_run_at else ""
         facts = {"record": row.admin_record, "small": True, "room": BAR * schedule_history.SHOWN}
         return format_html(
-            '<a href="{}"><span class="cloaca-status cloaca-{}"><span aria-hidden="true">{}</span>'
-            ' {}</span></a> <span class="cloaca-quiet cloaca-number">{}</span>'
-            '<div class="cloaca">{}</div>',
-            self.run_url(row.last_run_id), word.tone, word.glyph, word.label, ago,
+            '<a href="{}" title="{}"><span class="cloaca-status cloaca-{}">'
+            '<span aria-hidden="true">{}</span><span class="cloaca-hidden">{}</span></span>'
+            ' <span class="cloaca-number">{}</span></a><div class="cloaca">{}</div>',
+            self.run_url(row.last_run_id), word.label, word.tone, word.glyph, word.label, ago,
             render_to_string("admin/cloaca_django/part_strip.html", facts),
         )  # fmt: skip
 
