@@ -149,7 +149,8 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         rows = list(queryset[:MAX_CHOSEN])
         items = [forecast.data_of(forecast.view_of(row)) for row in rows]
         if access.may(request, access.VIEW_CONTEXT):
-            LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, "Exported as JSON.")
+            user: Any = request.user
+            LogEntry.objects.log_actions(user.pk, rows, CHANGE, "Exported as JSON.")
         else:
             items = [{**item, "context": None} for item in items]
         answer = JsonResponse(
