@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo demo-tenants test coverage check screenshots bench clean
+.PHONY: help demo demo-tenants test coverage check screenshots images bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make coverage  the same, and which lines they do not reach"
 	@echo "make check  format, lint, types, import contracts, migrations"
 	@echo "make screenshots  every page of the admin, light and dark, wide and narrow, in $(SHOTS)"
+	@echo "make images  the pictures of the documentation, in docs/images"
 	@echo "make bench  measure this engine beside others; BENCH_ARGS=--help says how"
 	@echo "make clean  remove what the targets above made"
 
@@ -61,6 +62,10 @@ SHOTS = artifacts/shots
 
 screenshots: $(VENV)/.test
 	CLOACA_SHOTS=$(SHOTS) $(BIN)/python -m pytest tests/interface/admin/shots.py -q
+
+# Those of the documentation, in docs/images: take them anew when the pages look different.
+images: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/interface/admin/doc_images.py -q
 
 # Builds environments of its own, so it needs none of ours.
 bench:

@@ -75,16 +75,21 @@ def context_of(text: str) -> dict[str, Any]:
         raise forms.ValidationError(str(error)[:500]) from error
 
 
-def inputs_of(workflow: Workflow, data: Any = None) -> forms.BaseForm | None:
-    """Return the form of the declared inputs, bound to ``data``; None when nothing is declared."""
+def inputs_of(
+    workflow: Workflow, data: Any = None, *, initial: Mapping[str, Any] | None = None
+) -> forms.BaseForm | None:
+    """Return the form of the declared inputs, bound to ``data``; None when nothing is declared.
+
+    ``initial`` are values to show in place of the defaults.
+    """
     params = workflow.params
     if params is None:
         return None
     if isinstance(params, tuple):
         fields = {param.name: _field(param) for param in params}
         made = type("InputsForm", (forms.Form,), {**fields, "required_css_class": "required"})
-        return made(data, prefix="input")  # type: ignore[no-any-return]
-    form: forms.BaseForm = params(data, prefix="input")
+        return made(data, prefix="input", initial=initial)  # type: ignore[no-any-return]
+    form: forms.BaseForm = params(data, prefix="input", initial=initial)
     return form
 
 
@@ -105,7 +110,8 @@ def _field(param: Param) -> forms.Field:
 def values_of(workflow: Workflow, form: forms.BaseForm) -> dict[str, Any]:
     """Return what a valid form of inputs holds, as a context may hold it."""
     if isinstance(workflow.params, tuple):
-        empty = {p.name for p in workflow.params if form.cleaned_data[p.name] in (None, "")}
+        # The form of a schedule leaves out what no field can show.
+        empty = {p.name for p in workflow.params if form.cleaned_data.get(p.name) in (None, "")}
         optional = {p.name for p in workflow.params if p.default is not REQUIRED}
         left_out = empty & optional
         return {name: v for name, v in form.cleaned_data.items() if name not in left_out}

@@ -37,7 +37,8 @@ def _if_enabled(row: Any) -> str:
     return "" if row.enabled else _("This schedule is disabled already.")
 
 
-def _if_registered(row: Any) -> str:
+def if_registered(row: Any) -> str:
+    """Return why no run of a schedule can be started here; empty when one can."""
     if registry.snapshot().get(row.workflow_name) is None:
         return _("No workflow of this name is registered in this process.")
     return ""
@@ -90,7 +91,7 @@ DISABLE = Act(
 TRIGGER = Act(
     "trigger", access.RUN, gettext_lazy("Trigger now…"),
     gettext_lazy("Run the schedule %(what)s now?"), gettext_lazy("Yes, run it now"),
-    _explain_trigger, _if_registered, _trigger,
+    _explain_trigger, if_registered, _trigger,
 )  # fmt: skip
 
 ACTS = {act.slug: act for act in (TRIGGER, DISABLE, ENABLE)}

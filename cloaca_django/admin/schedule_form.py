@@ -4,53 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin import schedule_preview
+from cloaca_django.admin import schedule_fields, schedule_inputs, schedule_preview
 from cloaca_django.admin.run_form import context_of
+from cloaca_django.admin.schedule_fields import CATCHUP, OVERLAP, CronInput, WallTimeField
 from cloaca_django.conf import settings
-from cloaca_django.core import cron, registry, schedule_facts
+from cloaca_django.core import cron, options, schedule_facts
 from cloaca_django.core.context import decode
 from cloaca_django.core.redaction import REDACTED, is_sensitive, redacted
 from cloaca_django.core.states import CatchupPolicy, OverlapPolicy
 from cloaca_django.engine import overview, timetable
-from cloaca_django.errors import CloacaError, InvalidInput, UnreadableContext
+from cloaca_django.errors import CloacaError, InvalidInput, InvalidParams, UnreadableContext
 from cloaca_django.models import CronSchedule
 
 OWNER = "schedule"
 WHEN = ("cron_expression", "timezone")
 DATES = ("start_date", "end_date")
-# The list of examples that the page offers while somebody types.
-EXAMPLES = "cloaca-expressions"
-WALL_TIME = "%Y-%m-%dT%H:%M:%S"
-
-CATCHUP = [
-    (CatchupPolicy.ALL.value, gettext_lazy("run them all, up to the site's limit")),
-    (CatchupPolicy.LATEST.value, gettext_lazy("run once, for the newest")),
-    (CatchupPolicy.SKIP.value, gettext_lazy("skip them")),
-]
-OVERLAP = [
-    (OverlapPolicy.START.value, gettext_lazy("start anyway")),
-    (OverlapPolicy.SKIP.value, gettext_lazy("skip this time")),
-]
-
-
-class WallTimeField(forms.DateTimeField):
-    """A moment on the clock of the schedule's own zone: a naive datetime, whatever the site's."""
-
-    widget = forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format=WALL_TIME)
-
-    def to_python(self, value: Any) -> datetime | None:
-        with timezone.override(UTC):
-            found = super().to_python(value)
-        return None if found is None else found.replace(tzinfo=None)
 
 
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -67,11 +42,16 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     cron_expression = forms.CharField(
         label=gettext_lazy("Cron expression"), max_length=cron.MAX_LENGTH,
         help_text=gettext_lazy("Five fields: minute hour day month weekday; or @daily and such."),
+        widget=CronInput(),
+    )  # fmt: skip
+    timezone = forms.CharField(
+        label=gettext_lazy("Time zone"), initial="UTC", max_length=64,
+        help_text=gettext_lazy("Type a part of its name, such as a city."),
         widget=forms.TextInput(
-            attrs={"class": "cloaca-code", "spellcheck": "false", "dir": "ltr", "list": EXAMPLES}
+            attrs={"list": schedule_fields.ZONES, "spellcheck": "false", "dir": "ltr",
+                   "autocomplete": "off"}
         ),
     )  # fmt: skip
-    timezone = forms.ChoiceField(label=gettext_lazy("Time zone"), initial="UTC")
     start_date = WallTimeField(
         label=gettext_lazy("Not before"), required=False,
         help_text=gettext_lazy("In the zone of the schedule."),
@@ -89,6 +69,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     )  # fmt: skip
     deadline_seconds = forms.IntegerField(
         label=gettext_lazy("Deadline (seconds)"), required=False,
+        min_value=1, max_value=schedule_facts.YEAR,
         help_text=gettext_lazy("A time that is later than this is skipped. Empty: never too late."),
     )  # fmt: skip
     context = forms.CharField(
@@ -96,8 +77,14 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=gettext_lazy("A secret is shown as *** and stays what it is while that stands."),
         widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false", "class": "cloaca-code"}),
     )  # fmt: skip
-    queue = forms.CharField(label=gettext_lazy("Queue"), initial="default", max_length=64)
-    priority = forms.IntegerField(label=gettext_lazy("Priority"), initial=0)
+    queue = forms.RegexField(
+        rf"\A{options.QUEUE_NAME.pattern}\Z", label=gettext_lazy("Queue"), initial="default",
+        error_messages={"invalid": gettext_lazy("1 to 64 letters, digits, “.”, “_” and “-”.")},
+    )  # fmt: skip
+    priority = forms.IntegerField(
+        label=gettext_lazy("Priority"), initial=0, min_value=-32_768, max_value=32_767,
+        help_text=gettext_lazy("Runs with a higher one go first."),
+    )  # fmt: skip
 
     class Meta:
         model = CronSchedule
@@ -114,15 +101,14 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         row = self.instance
         self._is_new = row._state.adding
         self._old: Mapping[str, Any] = {}
-        self._offer("workflow_name", _workflows(row.workflow_name))
-        self._offer("timezone", _zones("" if self._is_new else row.timezone))
+        chosen: Any = self.fields.get("workflow_name")
+        if chosen is not None:
+            chosen.choices = schedule_fields.workflows(row.workflow_name)
         if not self._is_new:
             self._show(row)
-
-    def _offer(self, name: str, choices: Any) -> None:
-        field: Any = self.fields.get(name)
-        if field is not None:
-            field.choices = choices
+        self.inputs = self._shown_inputs() if "context" in self.fields else None
+        if self.inputs is not None:
+            self.fields["context"].label = _("Further context (JSON)")
 
     def _show(self, row: CronSchedule) -> None:
         """Show a row's dates on its own clock, and its context without secrets."""
@@ -135,7 +121,27 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             self._old = decode(row.context)
         except UnreadableContext:  # edited by hand: shown as it is, and refused until mended
             return
-        self.initial["context"] = json.dumps(redacted(self._old), ensure_ascii=False, indent=2)
+        self.initial["context"] = _as_json(self._old)
+
+    def _shown_inputs(self) -> forms.BaseForm | None:
+        """Return the fields of what the workflow declares; they leave the rest to the JSON."""
+        own = str(self.instance.workflow_name or self.initial.get("workflow_name", ""))
+        fields = schedule_inputs.fields_of(schedule_inputs.workflow_of(own), self._old)
+        is_marked = self.is_bound and schedule_inputs.MARK in self.data
+        if fields is not None and self._old and (is_marked or not self.is_bound):
+            self.initial["context"] = _as_json(schedule_inputs.rest_of(fields, self._old))
+        if not self.is_bound:
+            return fields
+        chosen = str(self.data.get("workflow_name", ""))
+        data = self.data if self.data.get(schedule_inputs.MARK) == chosen else None
+        workflow = schedule_inputs.workflow_of(chosen)
+        return schedule_inputs.fields_of(workflow, self._old if chosen == own else {}, data)
+
+    @property
+    def inputs_of(self) -> str:
+        """Whose fields are shown."""
+        chosen = self["workflow_name"].value() if self.inputs is not None else ""
+        return str(chosen or "")
 
     def clean_name(self) -> str | None:
         """Return the name; None for none. It is taken once in a site."""
@@ -148,7 +154,14 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_context(self) -> dict[str, Any]:
         """Read the JSON, and put back the secrets that were not typed anew."""
         data: dict[str, Any] = _unhidden(context_of(self.cleaned_data["context"]), self._old)
-        return data
+        if self.inputs is None or not self.inputs.is_bound:
+            return data
+        if not self.inputs.is_valid():
+            raise forms.ValidationError(_("The inputs of the workflow have to be corrected."))
+        workflow = schedule_inputs.workflow_of(str(self.data.get("workflow_name", "")))
+        assert workflow is not None  # noqa: S101 - else there were no inputs
+        typed = schedule_inputs.values_of(workflow, self.inputs, self._old, is_new=self._is_new)
+        return {**data, **_unhidden(typed, self._old)}
 
     def clean(self) -> dict[str, Any]:
         """Check each fact by itself, so that every mistake is named at its place; then together."""
@@ -160,8 +173,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
                 given[name] = given[name].replace(tzinfo=zone)
         for name, facts in _parts(given):
             self._check(name, facts)
-        if not self.errors:
-            self._check("end_date", {name: given.get(name) for name in DATES})
+        start, end = (given.get(name) for name in DATES)
+        if not self.errors and start is not None and end is not None and start > end:
+            self.add_error("end_date", _("It ends before it starts."))
         if not self.errors:
             self._check_together()
         return given
@@ -170,7 +184,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         try:
             schedule_facts.checked(OWNER, facts)
         except InvalidInput as error:
-            self.add_error(name, schedule_preview.problem(error))
+            is_date = name in DATES
+            text = _("Give a date of the years 1970 to 9998.") if is_date else ""
+            self.add_error(name, text or schedule_preview.problem(error))
         except CloacaError as error:
             self.add_error(name, str(error)[:500])
 
@@ -182,8 +198,19 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             values = {**kept, **timetable.checked_values(OWNER, workflow, facts)}
             made = CronSchedule(id=self.instance.pk, **{**values, "workflow_name": workflow})
             timetable.check_params(made, overview.read_clock(settings.DATABASE))
+        except InvalidParams as error:
+            self._say_problems(error)
         except CloacaError as error:
             self.add_error("context" if "context" in self.fields else None, str(error)[:500])
+
+    def _say_problems(self, error: InvalidParams) -> None:
+        """Say what the workflow refuses, each at its place."""
+        shown = self.inputs.fields if self.inputs is not None and self.inputs.is_bound else {}
+        place = "context" if "context" in self.fields else None
+        for name, problem in error.problems.items():
+            if self.inputs is not None and name in shown:
+                self.inputs.add_error(name, problem)
+            self.add_error(place, f"{name}: {problem}")
 
     def validate_unique(self) -> None:
         """Leave it to ``clean_name``: this form's rows may be in another database."""
@@ -194,11 +221,22 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     @property
     def facts(self) -> dict[str, Any]:
         """What the engine is to write: all of a new schedule, else what was changed."""
-        names = self.fields if self._is_new else self.changed_data
+        names = list(self.fields) if self._is_new else list(self.changed_data)
         if set(DATES) & set(self.fields) and "timezone" in names:
             # They were read on another clock.
-            names = [*names, *DATES]
+            names += DATES
+        if "context" in self.fields and (self._has_changed_inputs or "workflow_name" in names):
+            names.append("context")
         return {name: self.cleaned_data[name] for name in names if name != "workflow_name"}
+
+    @property
+    def _has_changed_inputs(self) -> bool:
+        return self.inputs is not None and self.inputs.is_bound and self.inputs.has_changed()
+
+    @property
+    def stored_context(self) -> Mapping[str, Any]:
+        """The context as it was before."""
+        return self._old
 
 
 def _parts(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -211,24 +249,8 @@ def _parts(given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, {name: value}
 
 
-def _workflows(own: str) -> list[tuple[str, str]]:
-    """Return the registered workflows; one that is gone stays with its schedule, and is marked."""
-    known = sorted(registry.names())
-    choices = [("", "---------"), *((name, name) for name in known)]
-    if own and own not in known:
-        choices.append((own, f"{own} ({_('not registered here')})"))
-    return choices
-
-
-def _zones(own: str) -> list[tuple[str, str]]:
-    """Return UTC, the reader's zone and the schedule's, then all others."""
-    known = cron.zone_names()
-    first = ["UTC", timezone.get_current_timezone_name(), own]
-    names = dict.fromkeys([*(name for name in first if name in known), *sorted(known)])
-    choices = [(name, name) for name in names]
-    if own and own not in known:
-        choices.append((own, f"{own} ({_('Unknown time zone.')})"))
-    return choices
+def _as_json(data: Mapping[str, Any]) -> str:
+    return json.dumps(redacted(dict(data)), ensure_ascii=False, indent=2)
 
 
 def _zone_of(name: str) -> ZoneInfo:

@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -21,6 +22,8 @@ from cloaca_django.admin import (
     access,
     confirming,
     schedule_acts,
+    schedule_filters,
+    schedule_history,
     schedule_preview,
     spans,
     vocabulary,
@@ -31,104 +34,37 @@ from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.admin.schedule_acts import COUNTING
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
-from cloaca_django.core.states import RunStatus
 from cloaca_django.engine import forecast, overview
 from cloaca_django.engine.forecast import Standing
-from cloaca_django.models import CronSchedule
+from cloaca_django.models import CronSchedule, PipelineExecution
 
 MAX_CHOSEN = 1_000
 MAX_WORDS = 160
-LATE = "late"
-NONE = "\N{EN DASH}"
+# Where each cell names no column there is nothing to be said in place of nothing.
+NONE = format_html('<span class="cloaca-none">{}</span>', "\N{EN DASH}")
+# How wide the picture of the last runs is for each of them.
+BAR = 12
 
 
 class ScheduleList(ChangeList):
-    """Django's list, with the database's time, which it asks for once."""
+    """Django's list, with the database's time and the last runs, which it asks for once."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: list[Any] = list(self.result_list)
         now, names = overview.read_clock(settings.DATABASE), registry.names()
+        may_see_runs = access.may_view(request, PipelineExecution)
+        ids = [row.pk for row in rows] if may_see_runs else []
+        records = schedule_history.records(settings.DATABASE, ids)
         for row in rows:
+            row.admin_record = records.get(row.pk)
             row.admin_now = now
             row.admin_view = forecast.view_of(row)
             row.admin_is_stale = row.workflow_name not in names
-        self.result_list = rows
+        self.result_list, self.at = rows, now
         if not self.query and not self.has_active_filters:
             # Else Django offers to show all of what is shown already.
             self.full_result_count = self.result_count
-
-
-class StandingFilter(admin.SimpleListFilter):
-    """By what may be expected of a schedule."""
-
-    title = gettext_lazy("state")
-    parameter_name = "state"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        shown = (Standing.ENABLED, Standing.DISABLED, Standing.PARKED)
-        found = [(one.value, vocabulary.word(one.value).label) for one in shown]
-        return [*found, (LATE, str(capfirst(_("late now"))))]
-
-    def queryset(self, request: Any, queryset: Any) -> QuerySet[Any] | None:
-        found: QuerySet[Any]
-        match self.value():
-            case Standing.ENABLED.value:
-                found = queryset.enabled()
-            case Standing.DISABLED.value:
-                found = queryset.filter(enabled=False)
-            case Standing.PARKED.value:
-                found = queryset.parked()
-            case value if value == LATE:
-                now = overview.read_clock(settings.DATABASE)
-                found = queryset.due(now - timedelta(seconds=LATE_SECONDS))
-            case _other:
-                return None
-        return found
-
-
-class ResultFilter(admin.SimpleListFilter):
-    """By how the last run went."""
-
-    title = gettext_lazy("last run")
-    parameter_name = "result"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(status), vocabulary.word(status).label) for status in RunStatus]
-
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        asked = self.value()
-        return queryset.filter(last_result=asked) if asked in RunStatus.values else None
-
-
-class _ColumnFilter(admin.SimpleListFilter):
-    """By the values that a column has."""
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        rows = CronSchedule.objects.using(settings.DATABASE).order_by(self.column)
-        return [(name, name) for name in rows.values_list(self.column, flat=True).distinct()]
-
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        asked = (self.value() or "").replace("\x00", "")
-        return queryset.filter(**{self.column: asked}) if asked else None
-
-    column: str
-
-
-class WorkflowFilter(_ColumnFilter):
-    """By workflow."""
-
-    title = gettext_lazy("workflow")
-    parameter_name = "workflow"
-    column = "workflow_name"
-
-
-class ZoneFilter(_ColumnFilter):
-    """By time zone."""
-
-    title = gettext_lazy("time zone")
-    parameter_name = "zone"
-    column = "timezone"
 
 
 def _permitted(act: Act) -> Any:
@@ -159,14 +95,14 @@ def _with_status(rows: Any) -> list[Any]:
 class ScheduleListAdmin(ReadOnlyAdmin):
     """The columns, filters and actions of the list."""
 
-    list_display = ("named", "when", "next_run", "last_run", "standing")
+    list_display = ("named", "when", "next_run", "last_runs", "standing")
     list_display_links = ("named",)
-    list_filter = (StandingFilter, ResultFilter, WorkflowFilter, ZoneFilter)
+    list_filter = schedule_filters.ALL
     search_fields = ("name", "workflow_name", "cron_expression")
     ordering = ("workflow_name", "created_at", "id")
     sortable_by = ()
     show_facets = admin.ShowFacets.NEVER
-    actions = [_bulk(act) for act in schedule_acts.ACTS.values()]
+    actions = [*(_bulk(act) for act in schedule_acts.ACTS.values()), "export_json"]
     change_list_template = "admin/cloaca_django/schedule_list.html"
 
     has_enable_permission = _permitted(schedule_acts.ENABLE)
@@ -190,7 +126,10 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list."""
-        facts = {"title": _("Schedules"), **(extra_context or {})}
+        facts = {
+            "title": _("Schedules"), "calendar_url": self.url("calendar"),
+            "add_url": self.url("add"), **(extra_context or {}),
+        }  # fmt: skip
         return super().changelist_view(request, facts)
 
     def bulk_view(self, request: HttpRequest, *, slug: str) -> HttpResponse:
@@ -203,6 +142,23 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         ids = [_uuid(text) for text in request.POST.get("ids", "").split(",")[:MAX_CHOSEN]]
         rows = self.get_queryset(request).filter(pk__in=[id for id in ids if id is not None])
         return confirming.do_to_many(self, request, rows, act=act, counting=COUNTING)
+
+    @admin.action(description=gettext_lazy("Export JSON"), permissions=["view"])
+    def export_json(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
+        """Answer with a file of what was chosen, as the command prints it, without secrets."""
+        rows = list(queryset[:MAX_CHOSEN])
+        items = [forecast.data_of(forecast.view_of(row)) for row in rows]
+        if access.may(request, access.VIEW_CONTEXT):
+            user: Any = request.user
+            LogEntry.objects.log_actions(user.pk, rows, CHANGE, "Exported as JSON.")
+        else:
+            items = [{**item, "context": None} for item in items]
+        answer = JsonResponse(
+            {"items": items, "total": len(items)},
+            json_dumps_params={"indent": 2, "ensure_ascii": False},
+        )
+        answer["Content-Disposition"] = 'attachment; filename="schedules.json"'
+        return answer
 
     # -- columns
 
@@ -229,22 +185,28 @@ class ScheduleListAdmin(ReadOnlyAdmin):
             return NONE
         at = view.next_run_at
         is_late = at <= row.admin_now - timedelta(seconds=LATE_SECONDS)
+        clocks = schedule_preview.clocks(at, view.zone, row.admin_now)
         return format_html(
-            '<time class="{}" datetime="{}" title="{}">{}</time>',
+            '<time class="{}" datetime="{}" title="{}">{}</time>{}',
             "cloaca-status cloaca-bad" if is_late else "", at.isoformat(),
             schedule_preview.both(at, view.zone), spans.distance(at, row.admin_now),
+            format_html_join("", '<bdi dir="ltr" class="cloaca-words cloaca-quiet">{}</bdi>',
+                             ((text,) for text in clocks)),
         )  # fmt: skip
 
-    @admin.display(description=gettext_lazy("last run"))
-    def last_run(self, row: Any) -> SafeString | str:
-        if row.last_run_id is None:
+    @admin.display(description=gettext_lazy("last 20 runs"))
+    def last_runs(self, row: Any) -> SafeString | str:
+        if row.last_run_id is None or row.admin_record is None:
             return NONE
         word = vocabulary.word(row.last_result)
         ago = spans.shown(row.last_run_at, row.admin_now) if row.last_run_at else ""
+        facts = {"record": row.admin_record, "small": True, "room": BAR * schedule_history.SHOWN}
         return format_html(
-            '<a href="{}"><span class="cloaca-status cloaca-{}"><span aria-hidden="true">{}</span>'
-            " {}</span></a><br>{}",
-            self.run_url(row.last_run_id), word.tone, word.glyph, word.label, ago,
+            '<a href="{}" title="{}"><span class="cloaca-status cloaca-{}">'
+            '<span aria-hidden="true">{}</span><span class="cloaca-hidden">{}</span></span>'
+            ' <span class="cloaca-number">{}</span></a><div class="cloaca">{}</div>',
+            self.run_url(row.last_run_id), word.label, word.tone, word.glyph, word.label, ago,
+            render_to_string("admin/cloaca_django/part_strip.html", facts),
         )  # fmt: skip
 
     @admin.display(description=gettext_lazy("state"))

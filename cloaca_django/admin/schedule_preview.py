@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.template.loader import render_to_string
@@ -16,6 +16,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from cloaca_django.admin import spans
+from cloaca_django.admin.saying import in_words
 from cloaca_django.conf import settings
 from cloaca_django.core import cron, schedule_facts
 from cloaca_django.engine import forecast, overview
@@ -23,14 +24,18 @@ from cloaca_django.errors import InvalidCronExpression, InvalidInput, InvalidTim
 from cloaca_django.models import CronSchedule
 
 COUNT = 5
-EXAMPLES = ("0 * * * *", "*/15 * * * *", "30 2 * * *", "0 9 * * 1-5", "0 3 * * 0", "0 4 1 * *")
-MOMENT = "D Y-m-d H:i T"
-DAY_LIGHT = "D H:i T"
+EXAMPLES = (
+    "0 * * * *", "*/15 * * * *", "30 2 * * *", "0 9-17 * * 1-5", "0 9 * * 1-5", "0 3 * * 0",
+    "0 4 1 * *", "0 0 1 */3 *",
+)  # fmt: skip
+MOMENT = "D Y-m-d H:i"
+DAY = "D H:i"
+WEEK = timedelta(days=6)
 
 
 @dataclass(frozen=True, slots=True)
 class Fire:
-    """One coming time on the clock of the schedule and on the reader's."""
+    """One time on the clock of the schedule and on the reader's."""
 
     there: str
     here: str
@@ -46,8 +51,8 @@ def of_row(row: Any) -> SafeString:
         facts |= {
             "zone": found.zone.key,
             "sentence": sentence(row) or found.sentence,
-            "fires": _fires(found, now),
-            "warnings": found.warnings,
+            "fires": fires_of(found.fires, found.zone, now),
+            "warnings": [in_words(one.text) for one in found.warnings],
         }
     except InvalidInput as error:
         facts["problem"] = problem(error)
@@ -85,8 +90,11 @@ def examples() -> Sequence[tuple[str, str]]:
 def problem(error: InvalidInput) -> str:
     """Return what is wrong with what was typed, as briefly as a form wants it."""
     if isinstance(error, InvalidTimezone):
-        return _("Unknown time zone.")
-    return error.problem if isinstance(error, InvalidCronExpression) else str(error)[:500]
+        meant = _("Did you mean %s?") % error.suggestion if error.suggestion else ""
+        return f"{_('Unknown time zone.')} {meant}".strip()
+    if isinstance(error, InvalidCronExpression):
+        return in_words(error.problem)
+    return str(error)[:500]
 
 
 def both(moment: datetime, zone: Any) -> str:
@@ -94,17 +102,33 @@ def both(moment: datetime, zone: Any) -> str:
     here = spans.exact(moment)
     if zone is None:
         return here
-    return f"{dateformat.format(moment.astimezone(zone), MOMENT)} = {here}"
+    return f"{on_the_wall(moment.astimezone(zone))} = {here}"
 
 
-def _fires(found: forecast.Forecast, now: datetime) -> Sequence[Fire]:
+def on_the_wall(moment: datetime, form: str = MOMENT) -> str:
+    """Return a moment as its own zone's clock shows it, and which of the zone's clocks that is."""
+    # Django's own letter for that says nothing of a time that comes twice, where it matters most.
+    return f"{dateformat.format(moment, form)} {moment:%Z}"
+
+
+def clocks(moment: datetime, zone: Any, now: datetime) -> Sequence[str]:
+    """Return a moment, briefly, on the schedule's clock and on the reader's where that differs."""
+    form = DAY if abs(moment - now) < WEEK else MOMENT
+    here = localtime(moment)
+    there = here if zone is None else moment.astimezone(zone)
+    both_clocks = [there] if there.utcoffset() == here.utcoffset() else [there, here]
+    return [on_the_wall(one, form) for one in both_clocks]
+
+
+def fires_of(times: Sequence[datetime], zone: Any, now: datetime) -> Sequence[Fire]:
+    """Return times as a page lists them."""
     return [
         Fire(
-            dateformat.format(at.astimezone(found.zone), MOMENT),
-            dateformat.format(localtime(at), DAY_LIGHT),
+            on_the_wall(at.astimezone(zone)),
+            on_the_wall(localtime(at), DAY),
             spans.distance(at, now),
         )
-        for at in found.fires
+        for at in times
     ]
 
 

@@ -12,13 +12,25 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin import access, confirming, schedule_acts, schedule_preview
+from cloaca_django.admin import (
+    access,
+    confirming,
+    schedule_acts,
+    schedule_backfill,
+    schedule_calendar,
+    schedule_fields,
+    schedule_inputs,
+    schedule_log,
+    schedule_preview,
+    spans,
+)
 from cloaca_django.admin.schedule_form import ScheduleForm
 from cloaca_django.admin.schedule_list import NONE, ScheduleListAdmin
 from cloaca_django.conf import settings
@@ -46,7 +58,16 @@ class ScheduleAdmin(ScheduleListAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         acts = schedule_acts.ACTS
-        own = [self.routed("preview/", self.preview_view, "preview")]
+        own = [
+            self.routed("preview/", self.preview_view, "preview"),
+            self.routed("inputs/", self.inputs_view, "inputs"),
+            self.routed("calendar/", self.calendar_view, "calendar"),
+            self.routed(
+                f"<str:object_id>/{schedule_backfill.SLUG}/",
+                self.backfill_view,
+                schedule_backfill.SLUG,
+            ),
+        ]
         own += [
             self.routed(f"bulk/{slug}/", partial(self.bulk_view, slug=slug), f"bulk_{slug}")
             for slug in acts
@@ -69,7 +90,7 @@ class ScheduleAdmin(ScheduleListAdmin):
             (_("If times are missed or overlap"), {"fields": [
                 "catchup_policy", "overlap_policy", "deadline_seconds",
             ]}),
-            (_("Runs"), {"fields": [*self._context(request, obj), "queue", "priority"]}),
+            (_("Runs"), {"fields": ["queue", "priority", *self._context(request, obj)]}),
         ]  # fmt: skip
 
     def _context(self, request: HttpRequest, obj: Model | None) -> list[str]:
@@ -104,12 +125,24 @@ class ScheduleAdmin(ScheduleListAdmin):
             raise PermissionDenied
         return HttpResponse(schedule_preview.of_typed(request.GET))
 
+    def inputs_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer the script with the fields of the workflow that was chosen."""
+        if not (self.has_change_permission(request) or self.has_add_permission(request)):
+            raise PermissionDenied
+        name = request.GET.get("workflow_name", "")
+        fields = schedule_inputs.fields_of(schedule_inputs.workflow_of(name), {})
+        facts = {"inputs": fields, "inputs_of": name, "mark": schedule_inputs.MARK}
+        return TemplateResponse(request, "admin/cloaca_django/part_inputs.html", facts)
+
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:  # fmt: skip
         """Show the form, and save it."""
-        facts = {"examples": schedule_preview.examples()}
+        facts: dict[str, Any] = {
+            "examples": schedule_preview.examples(), "zones": schedule_fields.zones(),
+            "mark": schedule_inputs.MARK, "inputs_url": self.url("inputs"),
+        }  # fmt: skip
         facts |= self._around(request, object_id) if object_id else {}
         try:
             return super().changeform_view(
@@ -128,16 +161,21 @@ class ScheduleAdmin(ScheduleListAdmin):
         runs = PipelineExecution.objects.using(settings.DATABASE).filter(schedule=row.pk)
         recent: Any = runs.newest_first().with_shown_status()
         may_see_runs = access.may_view(request, PipelineExecution)
+        shown = list(recent.defer("context")[:MAX_RECENT]) if may_see_runs else []
+        for run in shown:
+            run.admin_seconds = spans.between(run.started_at or run.created_at, run.finished_at)
         return {
             "buttons": list(self._buttons(request, row)),
-            "recent": list(recent.defer("context")[:MAX_RECENT]) if may_see_runs else [],
+            "recent": shown,
             "now": overview.read_clock(settings.DATABASE),
         }
 
-    def _buttons(self, request: HttpRequest, row: CronSchedule) -> Iterable[Any]:
+    def _buttons(self, request: HttpRequest, row: CronSchedule) -> Iterable[tuple[Any, str]]:
         for act in schedule_acts.ACTS.values():
             if access.may(request, act.permission) and not act.refusal(row):
-                yield act, self.url(act.slug, row.pk)
+                yield act.label, self.url(act.slug, row.pk)
+        if access.may(request, access.RUN) and not schedule_acts.if_registered(row):
+            yield schedule_backfill.LABEL, self.url(schedule_backfill.SLUG, row.pk)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Have the engine write it: it plans the next run and tells the workers."""
@@ -149,11 +187,34 @@ class ScheduleAdmin(ScheduleListAdmin):
             obj.pk = made.pk
         obj.refresh_from_db(using=alias)
 
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        """Log what was changed from what to what."""
+        if add:
+            return super().construct_change_message(request, form, formsets, add)
+        return schedule_log.message_of(form)
+
     # -- acts
 
     def act_view(self, request: HttpRequest, object_id: str, *, slug: str) -> HttpResponse:
         """Ask, then act."""
         return confirming.ask(self, request, object_id, act=schedule_acts.ACTS[slug])
+
+    def backfill_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask which past times are meant, count them, then start their runs."""
+        row = self.row_or_none(request, object_id)
+        if not access.may(request, access.RUN):
+            raise PermissionDenied
+        if row is None:
+            return self.gone(request, object_id)
+        return schedule_backfill.ask(self, request, row)
+
+    def calendar_view(self, request: HttpRequest) -> HttpResponse:
+        """Show a week of all schedules."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return schedule_calendar.show(self, request)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete a schedule with its history; its runs stay."""

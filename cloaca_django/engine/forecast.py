@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from cloaca_django.core import catchup, cron
 from cloaca_django.core.cron import Advice
+from cloaca_django.core.redaction import redacted
 from cloaca_django.engine import declarations, inputs, schedule_reads
 from cloaca_django.errors import InvalidIdentifier, InvalidInput, ScheduleNotFound
 from cloaca_django.models import CronSchedule
@@ -91,6 +92,24 @@ def view_of(row: CronSchedule) -> ScheduleView:
         is_declared=bool(row.declared),
         is_edited=declarations.is_edited(row),
     )
+
+
+def data_of(view: ScheduleView) -> dict[str, Any]:
+    """Return a schedule as JSON shows it. Values of secret keys are hidden."""
+    return {
+        **view.facts,
+        "context": redacted(view.facts["context"]),
+        "sentence": view.sentence,
+        "state": view.standing.value,
+        "next_run_local": in_zone(view.next_run_at, view.zone),
+        "declared": view.is_declared,
+        "edited": view.is_edited,
+    }
+
+
+def in_zone(at: datetime | None, zone: ZoneInfo | None) -> str | None:
+    """Return a moment on a zone's clock as ISO 8601; None without either."""
+    return None if at is None or zone is None else at.astimezone(zone).isoformat()
 
 
 def of_expression(expression: str, timezone: str, *, now: datetime, count: int) -> Forecast:

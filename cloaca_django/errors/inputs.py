@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cloaca_django.errors.tree import CloacaError, InvalidInput, listed, nearest, shown
+from cloaca_django.errors.tree import CloacaError, InvalidInput, closest, listed, nearest, shown
 
 
 class InvalidDatabaseURL(InvalidInput, RuntimeError):
@@ -41,19 +41,23 @@ class InvalidTimezone(InvalidInput):
     """A time zone that the zone database does not have. ``is_offset``: it looks like ``+03:00``.
 
     ``similar``: the one name that must be meant, or the ones to look for the nearest in.
+    ``suggestion``: what that came to; empty for nothing.
     """
 
     def __init__(self, name: str, similar: Sequence[str] = (), *, is_offset: bool = False) -> None:
+        self.suggestion = "" if is_offset else _meant(name, similar)
         if is_offset:
             hint = "; offsets are not supported, but Etc/GMT-3 is a zone: three hours AHEAD of UTC"
-        elif len(similar) == 1:
-            hint = f"; did you mean {shown(similar[0])}?"
         else:
-            hint = nearest(name, similar)
+            hint = f"; did you mean {shown(self.suggestion)}?" if self.suggestion else ""
         super().__init__(
             f"Invalid cron expression or timezone: Invalid timezone: {shown(name)} is not a zone "
             f"such as 'UTC' or 'Europe/Berlin'{hint}"
         )
+
+
+def _meant(name: str, similar: Sequence[str]) -> str:
+    return similar[0] if len(similar) == 1 else closest(name, similar)
 
 
 class InvalidTimestamp(InvalidInput):

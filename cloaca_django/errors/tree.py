@@ -23,11 +23,16 @@ def shown(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` or nothing."""
+    close = closest(name, known)
+    return f"; did you mean {shown(close)}?" if close else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like ``name``; empty when none is."""
     # Bounded: comparing a long name with ten thousand others takes seconds.
     if len(name) > 80:
         return ""
-    close = difflib.get_close_matches(name, list(islice(known, 500)), n=1)
-    return f"; did you mean {shown(close[0])}?" if close else ""
+    return next(iter(difflib.get_close_matches(name, list(islice(known, 500)), n=1)), "")
 
 
 def listed(names: Iterable[str], *, limit: int = 20) -> str:

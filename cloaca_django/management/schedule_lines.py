@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from cloaca_django.core import redaction
-from cloaca_django.engine.forecast import Forecast, ScheduleView, Standing
+from cloaca_django.engine.forecast import Forecast, ScheduleView, Standing, in_zone
 from cloaca_django.engine.takeover import Entry, Fate
 
 _HEADS = ("SCHEDULE", "WORKFLOW", "WHEN", "NEXT RUN", "LAST", "STATE")
@@ -23,19 +23,6 @@ def table(views: Sequence[ScheduleView]) -> Iterator[str]:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join(cells).rstrip()
         yield from more
-
-
-def as_data(view: ScheduleView) -> dict[str, Any]:
-    """Return a schedule as JSON shows it. Values of secret keys are hidden."""
-    return {
-        **view.facts,
-        "context": redaction.redacted(view.facts["context"]),
-        "sentence": view.sentence,
-        "state": view.standing.value,
-        "next_run_local": _in_zone(view.next_run_at, view.zone),
-        "declared": view.is_declared,
-        "edited": view.is_edited,
-    }
 
 
 def preview(forecast: Forecast) -> Iterator[str]:
@@ -57,7 +44,7 @@ def preview_data(forecast: Forecast) -> dict[str, Any]:
         "timezone": forecast.zone.key,
         "sentence": forecast.sentence,
         "next": [
-            {"local": _in_zone(fire, forecast.zone), "utc": fire.isoformat()}
+            {"local": in_zone(fire, forecast.zone), "utc": fire.isoformat()}
             for fire in forecast.fires
         ],
         "warnings": [{"code": one.code, "text": one.text} for one in forecast.warnings],
@@ -141,7 +128,3 @@ def _explained(view: ScheduleView) -> Iterator[str]:
 def _who(view: ScheduleView) -> str:
     by, reason = view.facts["disabled_by"], view.facts["disabled_reason"]
     return (f" by {by}" if by else "") + (f": {reason}" if reason else "")
-
-
-def _in_zone(at: datetime | None, zone: ZoneInfo | None) -> str | None:
-    return None if at is None or zone is None else at.astimezone(zone).isoformat()

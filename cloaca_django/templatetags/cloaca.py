@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from cloaca_django import clock
-from cloaca_django.admin import access, dashboard, spans, vocabulary
+from cloaca_django.admin import access, dashboard, spans, tenant, vocabulary
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
 from cloaca_django.models import CronSchedule, PipelineExecution, Worker
@@ -74,6 +74,12 @@ def bar(at: datetime | None = None) -> dict[str, Any]:
     at = at or overview.read_clock(settings.DATABASE)
     alive = Worker.objects.using(settings.DATABASE).claiming(at)
     return {"is_missing": not alive.exists()}
+
+
+@register.inclusion_tag("admin/cloaca_django/part_tenant.html", name="cloaca_tenant")
+def tenant_tag() -> dict[str, Any]:
+    """Say whose rows these are, on a site with tenants."""
+    return {"tenant": tenant.current(settings.DATABASE)}
 
 
 @register.inclusion_tag(

@@ -29,6 +29,7 @@ from tests.contract.test_code_blocks import blocks
 
 REFERENCE = ROOT / "docs" / "reference"
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "cloaca_django")
+IMAGE = re.compile(r'(?:src|srcset)="(?P<target>[^"]+\.png)"')
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 # What the engine uses of public classes; the pages call it an affair of the engine's.
 OF_THE_ENGINE = {
@@ -344,3 +345,16 @@ def test_a_table_has_its_row_and_the_columns_named_there_exist(table: str) -> No
     assert shown_table == f"`{table}`"
     columns = set(re.findall(r"`(\w+)`", text))
     assert sorted(columns - {field.name for field in model._meta.get_fields()}) == []
+
+
+def test_every_picture_is_there_is_small_and_is_shown_light_and_dark():
+    shown = {
+        (file.parent / match["target"]).resolve()
+        for file in pages()
+        for match in IMAGE.finditer(file.read_text())
+    }
+    there = set((ROOT / "docs" / "images").glob("*.png"))
+    assert shown == there
+    assert {file.name for file in there if file.stat().st_size >= 150_000} == set()
+    names = {file.stem for file in there}
+    assert {name.replace("-light", "-dark") for name in names} <= names

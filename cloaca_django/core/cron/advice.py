@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,7 +12,7 @@ from cloaca_django.core.cron.fires import later_than, stretches_of
 from cloaca_django.core.cron.schedule import LONGEST, Schedule
 from cloaca_django.core.cron.times import DAY
 from cloaca_django.core.cron.zones import Stretch
-from cloaca_django.core.wording import counted
+from cloaca_django.core.wording import Said, said, said_of
 
 # Every five minutes; more than that should be a conscious choice.
 MANY_PER_DAY = 288
@@ -21,13 +21,29 @@ HORIZON = 400 * DAY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = tuple(FIELDS[3].names)
-_CYCLES = {
-    "minute": "every hour",
-    "hour": "every day",
-    "day": "on day 1 of every month",
-    "month": "every January",
-    "weekday": "every Sunday",
-}
+# What starts over, and how long its last interval is.
+_RESTARTS: Mapping[str, Callable[[str, int], Said]] = {
+    "minute": lambda item, rest: said_of(
+        "%(item)s starts over every hour: the last interval is %(count)d minute.",
+        "%(item)s starts over every hour: the last interval is %(count)d minutes.",
+        item=item, count=rest,
+    ),
+    "hour": lambda item, rest: said_of(
+        "%(item)s starts over every day: the last interval is %(count)d hour.",
+        "%(item)s starts over every day: the last interval is %(count)d hours.",
+        item=item, count=rest,
+    ),
+    "month": lambda item, rest: said_of(
+        "%(item)s starts over every January: the last interval is %(count)d month.",
+        "%(item)s starts over every January: the last interval is %(count)d months.",
+        item=item, count=rest,
+    ),
+    "weekday": lambda item, rest: said_of(
+        "%(item)s starts over every Sunday: the last interval is %(count)d day.",
+        "%(item)s starts over every Sunday: the last interval is %(count)d days.",
+        item=item, count=rest,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,7 @@ class Advice:
     """One remark. ``code`` never changes its meaning; ``text`` is an English sentence."""
 
     code: str
-    text: str
+    text: Said
 
 
 def warnings_of(schedule: Schedule, now: datetime) -> tuple[Advice, ...]:
@@ -57,21 +73,30 @@ def _dates(schedule: Schedule) -> Iterator[Advice]:
     for day in sorted(schedule.days):
         without = [_MONTHS[month - 1] for month in months if LONGEST[month - 1] < day]
         if len(without) == len(months):
-            yield Advice("day_never", f"Day {day} never comes in {', '.join(without)}.")
+            yield Advice("day_never", said(
+                "Day %(day)d never comes in %(months)s.", day=day, months=", ".join(without),
+            ))  # fmt: skip
         elif without:
-            yield Advice("day_missing", f"Day {day} does not come in {', '.join(without)}.")
+            yield Advice("day_missing", said(
+                "Day %(day)d does not come in %(months)s.", day=day, months=", ".join(without),
+            ))  # fmt: skip
         if day == 29 and 2 in months:
-            yield Advice("leap_day", "February has a day 29 in leap years only.")
+            yield Advice("leap_day", said("February has a day 29 in leap years only."))
 
 
 def _either(schedule: Schedule) -> Iterator[Advice]:
     if schedule.is_either_day:
-        yield Advice("either_day", "Runs when either matches: the day of the month or the weekday.")
+        yield Advice(
+            "either_day",
+            said("Runs when either matches: the day of the month or the weekday."),
+        )
     elif schedule.needs_both_days:
         yield Advice(
             "both_days",
-            "Runs when both match, the day of the month and the weekday: "
-            "a day field with * in it narrows the other.",
+            said(
+                "Runs when both match, the day of the month and the weekday: "
+                "a day field with * in it narrows the other."
+            ),
         )
 
 
@@ -91,16 +116,16 @@ def _step(column: Field, item: str, meant: str) -> Iterator[Advice]:
     if start == "*":
         yield from _uneven(column, item, int(step))
     elif (only := _only_value(meant)) is not None:
-        yield Advice("single_value", f"{item} means {column.name} {only} only.")
+        facts = {"item": item, "field": column.name, "value": only}
+        yield Advice("single_value", said("%(item)s means %(field)s %(value)d only.", **facts))
 
 
 def _uneven(column: Field, item: str, step: int) -> Iterator[Advice]:
-    cycle = _CYCLES[column.name]
     if column.name == "day":
-        yield Advice("uneven_step", f"{item} starts over {cycle}, whatever its length.")
+        text = said("%(item)s starts over on day 1 of every month, whatever its length.", item=item)
+        yield Advice("uneven_step", text)
     elif rest := column.size % step:
-        last = counted(rest, "day" if column.name == "weekday" else column.name)
-        yield Advice("uneven_step", f"{item} starts over {cycle}: the last interval is {last}.")
+        yield Advice("uneven_step", _RESTARTS[column.name](item, rest))
 
 
 def _only_value(meant: str) -> int | None:
@@ -111,7 +136,7 @@ def _only_value(meant: str) -> int | None:
 
 def _many(schedule: Schedule) -> Iterator[Advice]:
     if schedule.times.per_day > MANY_PER_DAY:
-        yield Advice("many", f"Runs {schedule.times.per_day} times a day.")
+        yield Advice("many", said("Runs %(number)d times a day.", number=schedule.times.per_day))
 
 
 def _moves(schedule: Schedule, now: int) -> Iterator[Advice]:
@@ -132,13 +157,21 @@ def _gap(schedule: Schedule, stretch: Stretch) -> Advice | None:
     show = partial(_wall, beside=stretch.shown)
     to = show(stretch.opens_at)
     first = show(next(schedule.times.between(stretch.shown, stretch.opens_at)))
-    what = f"{first} does not" if missed == 1 else f"{missed} times from {first} on do not"
-    end = (
-        "exist; nothing is made up, as the next hour follows at once."
-        if schedule.is_every_hour
-        else f"exist; one run at {to} makes up for it."
-    )
-    return Advice("clock_forward", f"{_move(schedule, stretch, to)}: {what} {end}")
+    facts = {"move": _move(schedule, stretch, to), "first": first, "to": to}
+    if schedule.is_every_hour:
+        return Advice("clock_forward", said_of(
+            "%(move)s: %(first)s does not exist; "
+            "nothing is made up, as the next hour follows at once.",
+            "%(move)s: %(count)d times from %(first)s on do not exist; "
+            "nothing is made up, as the next hour follows at once.",
+            count=missed, **facts,
+        ))  # fmt: skip
+    return Advice("clock_forward", said_of(
+        "%(move)s: %(first)s does not exist; one run at %(to)s makes up for it.",
+        "%(move)s: %(count)d times from %(first)s on do not exist; "
+        "one run at %(to)s makes up for it.",
+        count=missed, **facts,
+    ))  # fmt: skip
 
 
 def _repeat(schedule: Schedule, stretch: Stretch) -> Advice | None:
@@ -148,17 +181,24 @@ def _repeat(schedule: Schedule, stretch: Stretch) -> Advice | None:
         return None
     show = partial(_wall, beside=stretch.shown)
     first = show(next(schedule.times.between(stretch.opens_at, until)))
-    what, run = (
-        (f"{first} comes", "runs") if again == 1 else (f"{again} times from {first} on come", "run")
-    )
-    end = "both times" if schedule.follows_clock else "the first time only"
-    move = _move(schedule, stretch, show(stretch.opens_at))
-    return Advice("clock_back", f"{move}: {what} twice and {run} {end}.")
+    facts = {"move": _move(schedule, stretch, show(stretch.opens_at)), "first": first}
+    if schedule.follows_clock:
+        return Advice("clock_back", said_of(
+            "%(move)s: %(first)s comes twice and runs both times.",
+            "%(move)s: %(count)d times from %(first)s on come twice and run both times.",
+            count=again, **facts,
+        ))  # fmt: skip
+    return Advice("clock_back", said_of(
+        "%(move)s: %(first)s comes twice and runs the first time only.",
+        "%(move)s: %(count)d times from %(first)s on come twice and run the first time only.",
+        count=again, **facts,
+    ))  # fmt: skip
 
 
-def _move(schedule: Schedule, stretch: Stretch, to: str) -> str:
+def _move(schedule: Schedule, stretch: Stretch, to: str) -> Said:
     when = _wall(stretch.shown, beside=None)
-    return f"On {when} the clock in {schedule.timezone} goes to {to}"
+    facts = {"when": when, "zone": schedule.timezone, "to": to}
+    return said("On %(when)s the clock in %(zone)s goes to %(to)s", **facts)
 
 
 def _wall(time: int, *, beside: int | None) -> str:

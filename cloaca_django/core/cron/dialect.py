@@ -13,6 +13,7 @@ from typing import Any
 
 from croniter import croniter
 
+from cloaca_django.core.wording import Said, said
 from cloaca_django.errors import InvalidCronExpression, shown
 
 MAX_LENGTH = 128
@@ -33,22 +34,22 @@ _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT",
 _WEEKDAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 # Other dialects have them; each is refused by its name.
 _FOREIGN = {
-    "?": "? is not supported",
-    "#": "# (the nth weekday of a month) is not supported",
-    "W": "W (the nearest weekday) is not supported",
-    "L": "L (the last one) is not supported",
-    "R": "R (a random value) is not supported",
-    "~": "~ (a random value) is not supported",
-    "H": "H (a hashed value) is not supported",
+    "?": said("? is not supported"),
+    "#": said("# (the nth weekday of a month) is not supported"),
+    "W": said("W (the nearest weekday) is not supported"),
+    "L": said("L (the last one) is not supported"),
+    "R": said("R (a random value) is not supported"),
+    "~": said("~ (a random value) is not supported"),
+    "H": said("H (a hashed value) is not supported"),
 }
-_ALLOWED = "write *, numbers, lists a,b, ranges a-b and steps /n"
+_ALLOWED = said("write *, numbers, lists a,b, ranges a-b and steps /n")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One of the five columns. ``last`` is the end of ``*``; Sunday's second number lies behind."""
 
-    name: str
+    name: Said
     low: int
     high: int
     last: int
@@ -62,17 +63,25 @@ class Field:
 
 
 FIELDS = (
-    Field("minute", 0, 59, 59),
-    Field("hour", 0, 23, 23),
-    Field("day", 1, 31, 31),
-    Field("month", 1, 12, 12, {name: at for at, name in enumerate(_MONTHS, 1)}, ("JAN", "DEC")),
-    Field("weekday", 0, 7, 6, {name: at for at, name in enumerate(_WEEKDAYS)}, ("MON", "SUN")),
+    Field(said("minute"), 0, 59, 59),
+    Field(said("hour"), 0, 23, 23),
+    Field(said("day"), 1, 31, 31),
+    Field(
+        said("month"), 1, 12, 12, {name: at for at, name in enumerate(_MONTHS, 1)}, ("JAN", "DEC")
+    ),
+    Field(
+        said("weekday"), 0, 7, 6, {name: at for at, name in enumerate(_WEEKDAYS)}, ("MON", "SUN")
+    ),
 )
-_COLUMNS = " ".join(column.name for column in FIELDS)
+_COLUMNS = said("minute hour day month weekday")
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this module
     """A refusal on its way to where the whole expression is known."""
+
+    def __init__(self, problem: Said) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
 
 def cleaned(expression: Any) -> str:
@@ -82,7 +91,7 @@ def cleaned(expression: Any) -> str:
     try:
         return " ".join(_checked_text(expression).split())
     except _Refused as refusal:
-        raise InvalidCronExpression(expression[:100], str(refusal)) from None
+        raise InvalidCronExpression(expression[:100], refusal.problem) from None
 
 
 def spelled_out(expression: str) -> tuple[str, ...]:
@@ -94,7 +103,7 @@ def spelled_out(expression: str) -> tuple[str, ...]:
         columns = columns_of(expression)
         return tuple(_plain(*pair) for pair in zip(FIELDS, columns, strict=True))
     except _Refused as refusal:
-        raise InvalidCronExpression(expression, str(refusal)) from None
+        raise InvalidCronExpression(expression, refusal.problem) from None
 
 
 def columns_of(expression: str) -> list[str]:
@@ -103,8 +112,14 @@ def columns_of(expression: str) -> list[str]:
         expression = _expanded(expression)
     columns = expression.upper().split()
     if len(columns) != len(FIELDS):
-        more = "; seconds and a year field are not supported" if len(columns) > len(FIELDS) else ""
-        raise _Refused(f"needs 5 fields ({_COLUMNS}), got {len(columns)}{more}")
+        facts = {"fields": _COLUMNS, "number": len(columns)}
+        if len(columns) > len(FIELDS):
+            raise _Refused(said(
+                "needs 5 fields (%(fields)s), got %(number)d; "
+                "seconds and a year field are not supported",
+                **facts,
+            ))  # fmt: skip
+        raise _Refused(said("needs 5 fields (%(fields)s), got %(number)d", **facts))
     return columns
 
 
@@ -116,14 +131,16 @@ def values_of(plain: tuple[str, ...]) -> tuple[frozenset[int], ...]:
 
 def _checked_text(expression: str) -> str:
     if len(expression) > MAX_LENGTH:
-        raise _Refused(f"longer than {MAX_LENGTH} characters")
+        raise _Refused(said("longer than %(number)d characters", number=MAX_LENGTH))
     text = expression.strip(_BLANKS)
     if not text:
-        raise _Refused(f"empty; give 5 fields: {_COLUMNS}")
+        raise _Refused(said("empty; give 5 fields: %(fields)s", fields=_COLUMNS))
     if not text.isascii():
-        raise _Refused("ASCII only; write digits 0-9 and plain * , - /")
+        raise _Refused(said("ASCII only; write digits 0-9 and plain * , - /"))
     if not text.replace("\t", " ").isprintable():
-        raise _Refused("one line of plain text only; remove the line break or control character")
+        raise _Refused(
+            said("one line of plain text only; remove the line break or control character")
+        )
     return text
 
 
@@ -132,8 +149,9 @@ def _expanded(alias: str) -> str:
         return ALIASES[alias.lower()]
     except KeyError:
         name, _, _ = alias.partition(" ")
-        known = ", ".join(ALIASES)
-        raise _Refused(f"{name} is not supported; use {known} or 5 fields") from None
+        facts = {"name": name, "known": ", ".join(ALIASES)}
+        text = said("%(name)s is not supported; use %(known)s or 5 fields", **facts)
+        raise _Refused(text) from None
 
 
 def _plain(column: Field, text: str) -> str:
@@ -143,7 +161,7 @@ def _plain(column: Field, text: str) -> str:
 
 def _plain_item(column: Field, text: str) -> str:
     if not text:
-        raise _refused(column, "empty item in a list; remove the comma")
+        raise _refused(column, said("empty item in a list; remove the comma"))
     match = _ITEM.fullmatch(text)
     if match is None or (match[1] == "*" and match[2]):
         raise _not_understood(column, text)
@@ -166,8 +184,9 @@ def _bounds(column: Field, start: str, end: str) -> tuple[int, int]:
     # By name the week runs from Monday to Sunday, so that FRI-SUN is what it says.
     low, high = (7 if name == "SUN" else at for name, at in ((start, low), (end, high)))
     if low > high:
-        instead = _two(column, start, end)
-        raise _refused(column, f"range start after end in {start}-{end}; write {instead}")
+        facts = {"range": f"{start}-{end}", "instead": _two(column, start, end)}
+        text = said("range start after end in %(range)s; write %(instead)s", **facts)
+        raise _refused(column, text)
     return low, high
 
 
@@ -187,35 +206,41 @@ def _value(column: Field, text: str) -> int:
         raise _not_understood(column, text)
     number = int(text)
     if not column.low <= number <= column.high:
-        bounds = f"({column.low}-{column.high})"
-        raise _refused(column, f"{shown(number)} is out of range {bounds}")
+        facts = {"number": shown(number), "low": column.low, "high": column.high}
+        raise _refused(column, said("%(number)s is out of range (%(low)d-%(high)d)", **facts))
     return number
 
 
 def _step(column: Field, text: str) -> int:
     if not text.isdigit():
-        raise _refused(column, f"step must be a number, not {shown(text)}")
+        raise _refused(column, said("step must be a number, not %(text)s", text=shown(text)))
     number = int(text)
     if number < 1:
-        raise _refused(column, "step must be >= 1")
+        raise _refused(column, said("step must be >= 1"))
     if number > column.size:
-        raise _refused(column, f"step {shown(number)} is larger than the field (1-{column.size})")
+        facts = {"number": shown(number), "size": column.size}
+        text = said("step %(number)s is larger than the field (1-%(size)d)", **facts)
+        raise _refused(column, text)
     return number
 
 
 def _not_understood(column: Field, text: str) -> _Refused:
     if any(text in other.names for other in FIELDS):
-        return _refused(column, f"the name {text} is not valid in this field; {_ALLOWED}")
+        facts = {"text": text, "allowed": _ALLOWED}
+        problem = said("the name %(text)s is not valid in this field; %(allowed)s", **facts)
+        return _refused(column, problem)
     # Names hold these letters too.
     signs = re.sub("[A-Z]{3,}", "", text)
     for sign, problem in _FOREIGN.items():
         if sign in signs:
-            return _refused(column, f"{problem}; {_ALLOWED}")
-    return _refused(column, f"{shown(text)} is not understood; {_ALLOWED}")
+            facts = {"problem": problem, "allowed": _ALLOWED}
+            return _refused(column, said("%(problem)s; %(allowed)s", **facts))
+    facts = {"text": shown(text), "allowed": _ALLOWED}
+    return _refused(column, said("%(text)s is not understood; %(allowed)s", **facts))
 
 
-def _refused(column: Field, problem: str) -> _Refused:
-    return _Refused(f"{column.name}: {problem}")
+def _refused(column: Field, problem: Said) -> _Refused:
+    return _Refused(said("%(field)s: %(problem)s", field=column.name, problem=problem))
 
 
 def _values(column: Field, expanded: list[Any]) -> frozenset[int]:

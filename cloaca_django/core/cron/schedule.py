@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from cloaca_django.core.cron import dialect
 from cloaca_django.core.cron.times import Times, weeks_of
 from cloaca_django.core.cron.zones import zone_named
+from cloaca_django.core.wording import said
 from cloaca_django.errors import InvalidCronExpression
 
 # February has its leap day.
@@ -76,7 +77,7 @@ def _parsed(expression: str, zone: ZoneInfo) -> Schedule:
     is_either = _is_either(plain)
     if not is_either and min(days) > max(LONGEST[month - 1] for month in months):
         raise InvalidCronExpression(
-            expression, "can never fire: no such date; choose a day that the month has"
+            expression, said("can never fire: no such date; choose a day that the month has")
         )
     weeks = weeks_of(days, weekdays, is_either=is_either)
     times = Times(tuple(sorted(minutes)), tuple(sorted(hours)), months, weeks)

@@ -75,7 +75,7 @@ class Command(following.Command):
         command.require_tables(alias)
         found = forecast.read_all(alias)
         if options["format"] == "json":
-            self.write_json([schedule_lines.as_data(view) for view in found])
+            self.write_json([forecast.data_of(view) for view in found])
         elif found:
             self._say(schedule_lines.table(found))
         else:

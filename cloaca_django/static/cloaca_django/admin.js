@@ -165,31 +165,50 @@ document.addEventListener("DOMContentLoaded", () => {
   plan();
 });
 
-// The form of a schedule: what it does is told again while somebody types.
+// The form of a schedule: what it does is told again while somebody types, and the workflow that is
+// chosen brings its own fields.
 document.addEventListener("DOMContentLoaded", () => {
   const box = document.querySelector("[data-cloaca-preview]");
   const form = document.querySelector("#cronschedule_form");
-  const names = ["cron_expression", "timezone", "start_date", "end_date"];
-  if (!box || !form || !form.elements.cron_expression) return;
-  let timer = 0;
-  let asked = 0;
-  async function show() {
-    const turn = ++asked;
-    const given = new URLSearchParams(names.map((name) => [name, form.elements[name]?.value || ""]));
-    try {
-      const answer = await fetch(`${box.dataset.cloacaPreview}?${given}`, { credentials: "same-origin" });
-      if (!answer.ok || answer.redirected) return;
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      // An answer that was overtaken by a later one says nothing.
-      if (turn === asked) box.replaceChildren(...fresh.body.childNodes);
-    } catch { /* the saved preview stays */ }
+  const fields = form && form.elements;
+  if (!box || !form || !fields.cron_expression) return;
+
+  function follower(region, url, names) {
+    let timer = 0;
+    let asked = 0;
+    async function show() {
+      const turn = ++asked;
+      const given = new URLSearchParams(names.map((name) => [name, fields[name]?.value || ""]));
+      try {
+        const answer = await fetch(`${url}?${given}`, { credentials: "same-origin" });
+        if (!answer.ok || answer.redirected) return;
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+        // An answer that was overtaken by a later one says nothing.
+        if (turn === asked) region.replaceChildren(...fresh.body.childNodes);
+      } catch { /* what was there stays */ }
+    }
+    form.addEventListener("input", (event) => {
+      if (!names.includes(event.target.name)) return;
+      clearTimeout(timer);
+      timer = setTimeout(show, 250);
+    });
+    return show;
   }
-  function plan(event) {
-    if (!names.includes(event.target.name)) return;
-    clearTimeout(timer);
-    timer = setTimeout(show, 250);
+  const preview = follower(
+    box, box.dataset.cloacaPreview, ["cron_expression", "timezone", "start_date", "end_date"]);
+  if (fields.cron_expression.value) preview();
+  const inputs = document.querySelector("[data-cloaca-inputs]");
+  if (inputs && fields.context) follower(inputs, inputs.dataset.cloacaInputs, ["workflow_name"]);
+
+  for (const buttons of document.querySelectorAll("[data-cloaca-usual]")) {
+    buttons.hidden = false;
+    buttons.addEventListener("click", (event) => {
+      const expression = event.target.dataset.cloacaFill;
+      if (!expression) return;
+      fields.cron_expression.value = expression;
+      fields.cron_expression.dispatchEvent(new Event("input", { bubbles: true }));
+    });
   }
-  form.addEventListener("input", plan);
-  form.addEventListener("change", plan);
-  if (form.elements.cron_expression.value) show();
+  // A list of suggestions shows what fits the text: a name that is there is replaced by typing.
+  fields.timezone.addEventListener("focus", () => fields.timezone.select());
 });

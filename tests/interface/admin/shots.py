@@ -14,7 +14,7 @@ from django.contrib.admin.utils import quote
 from django.urls import reverse
 
 from cloaca_django.models import CronSchedule
-from tests.interface.admin import scenes
+from tests.interface.admin import scene_schedules, scenes
 from tests.interface.admin.conftest import logged_in, person
 
 FOLDER = Path(os.environ.get("CLOACA_SHOTS", "artifacts/shots"))
@@ -32,6 +32,7 @@ def screens() -> dict[str, str]:
     failed = scenes.failed_run()
     big = scenes.big_run()
     scenes.history()
+    imports = scene_schedules.schedules()
     return {
         "dashboard": reverse("admin:app_list", args=["cloaca_django"]),
         "workflows": page_url("workflowcontrol_changelist"),
@@ -45,6 +46,13 @@ def screens() -> dict[str, str]:
         "runs": page_url("pipelineexecution_changelist"),
         "schedules": page_url("cronschedule_changelist"),
         "schedule": page_url("cronschedule_change", CronSchedule.objects.get(name="nightly").pk),
+        "schedule-inputs": page_url("cronschedule_change", imports.pk),
+        "schedule-add": page_url("cronschedule_add"),
+        "schedule-disable": page_url("cronschedule_disable", imports.pk),
+        "schedule-history": page_url("cronschedule_history", imports.pk),
+        "schedules-none": page_url("cronschedule_changelist") + "?q=nothing",
+        "backfill": page_url("cronschedule_backfill", imports.pk),
+        "calendar": page_url("cronschedule_calendar"),
         "cancel": page_url("pipelineexecution_cancel", live.pk),
         "retry": page_url("pipelineexecution_retry", failed.pk),
         "runs-empty": page_url("pipelineexecution_changelist") + "?q=nothing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
+from cloaca_django.core.context import decode
 from cloaca_django.models import CronSchedule
 from tests.interface.admin import scenes
 from tests.interface.admin.test_schedule_pages import made, url
@@ -27,7 +28,7 @@ def test_a_schedule_is_previewed_while_it_is_typed_and_added(visit, planner):
     expect(preview).to_contain_text("needs 5 fields")
     page.get_by_label("Cron expression").press_sequentially(" * *")
     expect(preview).to_contain_text("At 02:30")
-    page.get_by_label("Time zone").select_option("Asia/Tokyo")
+    page.get_by_label("Time zone").fill("Asia/Tokyo")
     expect(preview).to_contain_text("02:30 JST")
     expect(preview.locator("tbody tr")).to_have_count(5)
     page.get_by_role("button", name="Save", exact=True).click()
@@ -49,7 +50,7 @@ def test_a_schedule_is_disabled_with_a_reason(visit, planner):
     assert not CronSchedule.objects.get(pk=row.pk).enabled
 
 
-def test_without_javascript_the_saved_schedule_is_previewed(visit, planner, browser, live_server):
+def test_without_javascript_the_pages_are_complete(visit, planner, browser, live_server):
     row = made()
     context = browser.new_context(java_script_enabled=False)
     value = planner.cookies["sessionid"].value
@@ -58,6 +59,15 @@ def test_without_javascript_the_saved_schedule_is_previewed(visit, planner, brow
     try:
         page.goto(f"{live_server.url}{url('change', row.pk)}")
         expect(page.locator("[data-cloaca-preview]")).to_contain_text("02:30 JST")
+        expect(page.get_by_role("button", name="weekdays")).to_have_count(0)
+        page.get_by_role("link", name="Backfill…").click()
+        page.get_by_label("From").fill("2026-01-01T00:00")
+        page.get_by_label("To:").fill("2026-01-03T00:00")
+        page.get_by_role("button", name="Count the runs").click()
+        page.get_by_role("button", name="Yes, start 2 runs").click()
+        expect(page.get_by_text("2 runs were started.")).to_be_visible()
+        page.goto(f"{live_server.url}{url('calendar')}")
+        expect(page.locator(".cloaca-calendar tbody tr")).to_have_count(2)
     finally:
         context.close()
 
@@ -67,16 +77,18 @@ def test_the_pages_are_within_their_width(visit, planner, width):
     row = made(context={"a": "b"})
     scenes.run(schedule=row)
     opened = visit(planner, viewport={"width": width, "height": 800})
-    for place in (url("changelist"), url("change", row.pk), url("disable", row.pk)):
+    for place in (url("changelist"), url("change", row.pk), url("disable", row.pk), url("add"),
+                  url("backfill", row.pk), url("calendar")):  # fmt: skip
         page = opened.go(place)
-        assert page.evaluate("document.querySelector('#content').scrollWidth") <= width, place
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, place
         assert opened.violations() == [], place
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_what_is_ours(browser, live_server, planner, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
-    row = made(cron_expression="* * * * *")
+    row = made(cron_expression="* * * * *", workflow_name="with_inputs",
+               context={"source_id": "erp"})  # fmt: skip
     scenes.run(schedule=row)
     # Its own style is what a strict policy refuses.
     context = browser.new_context(bypass_csp=True, color_scheme=scheme)
@@ -84,9 +96,12 @@ def test_axe_finds_nothing_in_what_is_ours(browser, live_server, planner, scheme
     context.add_cookies([{"name": "sessionid", "value": value, "url": live_server.url}])
     page = context.new_page()
     try:
-        for place in (url("changelist"), url("change", row.pk), url("trigger", row.pk)):
+        for place in (url("changelist"), url("change", row.pk), url("trigger", row.pk),
+                      url("backfill", row.pk), url("calendar")):  # fmt: skip
             page.goto(f"{live_server.url}{place}")
-            result = axe.Axe().run(page, context=".cloaca", options={"preload": False})
+            result = axe.Axe().run(
+                page, context=".cloaca, .cloaca-inputs", options={"preload": False}
+            )
             found = [(rule["id"], rule["nodes"][0]["html"][:160])
                      for rule in result.response["violations"]]  # fmt: skip
             assert found == [], place
@@ -99,3 +114,22 @@ def test_the_dashboard_leads_to_a_schedule(visit, planner):
     page = visit(planner).go(reverse("admin:app_list", args=["cloaca_django"]))
     page.get_by_role("link", name="customer_etl", exact=True).last.click()
     expect(page.get_by_label("Cron expression")).to_have_value("30 2 * * *")
+
+
+def test_a_button_fills_in_an_expression_and_a_workflow_brings_its_fields(visit, planner):
+    page = visit(planner).go(url("add"))
+    page.get_by_role("button", name="weekdays").press("Enter")
+    expect(page.get_by_label("Cron expression")).to_have_value("0 9 * * MON-FRI")
+    expect(page.locator("[data-cloaca-preview]")).to_contain_text("Monday through Friday")
+    page.get_by_label("Workflow").select_option("with_inputs")
+    page.get_by_label("source_id").fill("erp")
+    page.get_by_label("batch_size").fill("7")
+    page.get_by_label("Priority").fill("99999")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("less than or equal to 32767")).to_be_visible()
+    expect(page.get_by_label("source_id")).to_have_value("erp")
+    page.get_by_label("Priority").fill("9")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#result_list")).to_contain_text("with_inputs")
+    given = decode(CronSchedule.objects.get().context)
+    assert (given["source_id"], given["batch_size"]) == ("erp", 7)

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 SCREENS = (
     "dashboard", "workflows", "workflow", "run-now", "workers", "run-live", "run-failed", "task",
-    "runs", "schedules", "schedule", "cancel", "retry", "runs-empty",
+    "runs", "schedules", "schedule", "cancel", "retry", "runs-empty", "calendar", "backfill",
 )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from django.contrib.admin.models import LogEntry
 
+from cloaca_django.admin.saying import in_words
 from cloaca_django.admin.schedule_form import ScheduleForm
+from cloaca_django.core import cron
 from cloaca_django.core.context import decode
 from cloaca_django.engine import timetable
 from cloaca_django.models import CronSchedule
@@ -214,6 +216,14 @@ def test_the_preview_says_when_on_both_clocks(viewer, settings):
     assert text.count("JST") == 5
 
 
+def test_a_time_that_comes_twice_says_which_one_it_is(viewer, settings):
+    settings.TIME_ZONE = "Europe/Berlin"
+    facts = {"cron_expression": "30 * * * *", "timezone": "Europe/Berlin"}
+    text = preview(viewer, **facts, start_date="2099-10-25T01:45")
+    for words in ("02:30 CEST", "02:30 CET"):
+        assert words in text, words
+
+
 @pytest.mark.parametrize(
     ("expression", "zone", "words"),
     [
@@ -232,6 +242,36 @@ def test_the_preview_warns_of_what_one_may_not_expect(viewer, expression, zone, 
     text = preview(viewer, cron_expression=expression, timezone=zone)
     assert words in text
     assert "<b>" not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "words"),
+    [
+        ("de", "61 * * * *|UTC", "Minute: 61 liegt außerhalb von 0-59"),
+        ("es", "* * *|UTC", "necesita 5 campos (minuto hora día mes día-de-semana) y tiene 3"),
+        ("de", "1 L * * *|UTC", "Stunde: L (der letzte) wird nicht unterstützt; möglich sind"),
+        ("de", "30 2 * * *|Europe/Berlin", "02:30 gibt es nicht; ein Lauf um 03:00 holt es"),
+        ("de", "0,30 2 * * *|Europe/Berlin", "2 Zeiten ab 02:00 gibt es nicht; ein Lauf um"),
+        ("es", "*/7 * * * *|UTC", "el último intervalo es de 4 minutos."),
+        ("es", "0 0 1 * 1|UTC", "coincide uno de los dos"),
+        ("de", "* * * * *|berlin", "Unbekannte Zeitzone. Meinten Sie Europe/Berlin?"),
+    ],
+)
+def test_the_preview_speaks_the_readers_language(viewer, settings, language, typed, words):
+    settings.LANGUAGE_CODE = language
+    expression, _, zone = typed.partition("|")
+    assert words in preview(viewer, cron_expression=expression, timezone=zone)
+
+
+def test_a_sentence_of_core_is_the_same_in_english_however_it_was_marked():
+    found = [
+        one.text
+        for expression in ("*/7 */5 31 * 1", "59/15 * 29 2 *", "* * * * *")
+        for one in cron.warnings_of(cron.parse(expression, "Europe/Berlin"), scenes.moment(0))
+    ]
+    assert len(found) > 4
+    assert [in_words(text) for text in found] == [str(text) for text in found]
+    assert in_words("not ours") == "not ours"
 
 
 def test_who_may_only_add_is_shown_the_preview_too(transactional_db):
