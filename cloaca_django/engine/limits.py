@@ -8,6 +8,9 @@ import itertools
 from cloaca_django import clock
 from cloaca_django.engine.execution import Job
 
+# Jobs that are over are let go when as many were added again, and never for fewer than these.
+FEW = 256
+
 
 class Limits:
     """Jobs by the moment their limit ends, on this process's monotonic clock."""
@@ -17,6 +20,10 @@ class Limits:
         # The number decides between equal moments: jobs do not compare.
         self._heap: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()
+        self._tidy_at = FEW
+
+    def __len__(self) -> int:
+        return len(self._heap)
 
     def of(self, job: Job) -> float | None:
         """Return a job's limit in seconds; None means it has none."""
@@ -25,8 +32,17 @@ class Limits:
     def add(self, job: Job) -> None:
         """Watch a job."""
         limit = self.of(job)
-        if limit is not None:
-            self._push(clock.monotonic() + limit, job)
+        if limit is None:
+            return
+        self._push(clock.monotonic() + limit, job)
+        if len(self._heap) >= self._tidy_at:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Let go of jobs that are over: their limits are minutes away, and they hold contexts."""
+        self._heap = [entry for entry in self._heap if not entry[2].is_over]
+        heapq.heapify(self._heap)
+        self._tidy_at = max(FEW, 2 * len(self._heap))
 
     def _push(self, moment: float, job: Job) -> None:
         heapq.heappush(self._heap, (moment, next(self._numbers), job))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from cloaca_django.core.states import TaskStatus
+from cloaca_django.engine.limits import FEW, Limits
 from cloaca_django.models import TaskAttempt
 from tests import workflows
 
@@ -92,3 +95,16 @@ def test_the_time_in_the_line_for_a_slot_does_not_count(world):
         world.pass_by(2)
         world.tick()
     assert world.abandoned == [job]
+
+
+def test_bodies_that_are_over_are_let_go_long_before_their_limit():
+    limits, running = Limits(300.0), []
+    for _ in range(10 * FEW):
+        job = SimpleNamespace(policy=SimpleNamespace(timeout_seconds=None), is_over=False)
+        limits.add(job)
+        running.append(job)
+        if len(running) > 8:
+            running.pop(0).is_over = True
+    assert len(limits) <= FEW
+    left = [job for _, _, job in limits._heap if not job.is_over]
+    assert sorted(map(id, left)) == sorted(map(id, running))

@@ -77,7 +77,7 @@ def test_what_is_refused_in_transaction_mode_would_mix_tenants(server, through):
         assert a.execute("SELECT text FROM marks").fetchall() == [("of b",)]
 
 
-def test_in_session_mode_logins_that_live_in_their_schema_work_side_by_side(
+def test_in_session_mode_logins_that_live_in_their_schema_work_side_by_side(  # noqa: PLR0917 - fixtures
     server, through, tenant, open_tenant, marking, together
 ):
     tenants = [tenant("tenant_a"), tenant("tenant_b")]
