@@ -14,7 +14,7 @@ from benchmarks.database import Database, wait_until
 from benchmarks.figures import Record
 from benchmarks.peer import Peer
 from benchmarks.plan import Plan
-from benchmarks.processes import Child, server_cpu_seconds
+from benchmarks.processes import Child
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Bench:
     peer: Peer
     plan: Plan
     database: Database
-    server_pid: int
     folder: Path
     log: Path
 
@@ -83,13 +82,13 @@ class Bench:
         return Spent(
             time.process_time(),
             sum(child.cpu_seconds() for child in workers),
-            server_cpu_seconds(self.server_pid),
+            self.database.server_cpu_seconds() + self.peer.servers_cpu_seconds(),
         )
 
     def probe(self) -> Record:
         """The machine at this moment; taken before and after what is timed."""
         return {
-            "probe_commits_per_s": machine.commits_per_second(self.database),
+            "probe_commits_per_s": self.database.commits_per_second(machine.PROBE_SECONDS),
             "probe_loops_per_s": machine.python_loops_per_second(),
         }
 

@@ -34,6 +34,11 @@ class Entry:
     def key(self) -> str:
         return f"{self.peer}:{self.variant}" if self.variant else self.peer
 
+    @property
+    def database(self) -> str:
+        """Where it keeps its runs: ``postgresql`` or ``sqlite``."""
+        return str(self.options.get("database", "postgresql"))
+
 
 def constants(path: Path) -> dict[str, Any]:
     """The module's literal upper-case constants."""

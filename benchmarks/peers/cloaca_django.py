@@ -31,6 +31,11 @@ VARIANTS = {
         "(`enqueue`, then `wait`)",
         {"concurrency": 64, "execute": "worker"},
     ),
+    "sqlite": (
+        "the defaults on SQLite: WAL, `synchronous` FULL, `cloaca_worker --concurrency 64`; "
+        "`execute` runs inside the client",
+        {"concurrency": 64, "execute": "client", "database": "sqlite"},
+    ),
 }
 BATCH = 10_000  # contexts per call of `enqueue_many`
 WAIT_SECONDS = 120.0

@@ -119,7 +119,7 @@ class Procrastinate(Peer):
         return int(self.database.value(query))
 
     def declare_schedules(self, count: int, cron: str) -> None:
-        self.schedules, self.cron = count, cron
+        self.schedules, self.cron = self.schedules + count, cron
 
     def fired(self) -> int:
         query = "select count(*) from procrastinate_periodic_defers where job_id is not null"

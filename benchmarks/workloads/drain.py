@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Record:
     bench.peer.submit_many(count)
     submitted_per_s = count / (time.perf_counter() - start)
     submission = bench.spent().since(idle, runs=count)
-    bench.database.execute("analyze")  # as autovacuum would have, had the backlog grown slowly
+    bench.database.analyze()  # as autovacuum would have, had the backlog grown slowly
     with bench.worker() as worker:
         bench.wait_until_fewer(count, worker)
         spent, start, left = bench.spent(worker), time.perf_counter(), bench.peer.remaining()

@@ -1,0 +1,173 @@
+"""A database of the private PostgreSQL, and what the server knows about it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from benchmarks.database import Database, Sql, commit_rate
+from benchmarks.processes import server_cpu_seconds
+
+OBSERVER = "benchmark-observer"  # the application name of our own looks; they are not counted
+REPORTING_SECONDS = 1.1
+_ENDS = ("commit", "rollback", "end", "abort")
+
+
+class PostgresDatabase(Database):
+    """One database of the private server."""
+
+    kind = "postgresql"
+    counts_sql = True
+
+    def __init__(self, server_url: str, server_pid: int, name: str, server_log: Path) -> None:
+        self.name = name
+        self._server_url = server_url
+        self._server_pid = server_pid
+        self._log = server_log
+        self._observer: psycopg.Connection[Any] | None = None
+
+    @property
+    def url(self) -> str:
+        parts = urlsplit(self._server_url)
+        return urlunsplit(parts._replace(path=f"/{self.name}"))
+
+    def create(self) -> None:
+        with self.connect(self._server_url) as connection:
+            connection.execute(f'drop database if exists "{self.name}" with (force)')
+            connection.execute(f'create database "{self.name}"')
+        self._observer = self.connect(self.url)
+
+    def drop(self) -> None:
+        if self._observer is not None:
+            self._observer.close()
+        with self.connect(self._server_url) as connection:
+            connection.execute(f'drop database if exists "{self.name}" with (force)')
+
+    def connect(self, url: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(url, autocommit=True, application_name=OBSERVER)
+
+    def execute(self, query: str, *values: Any) -> None:
+        assert self._observer is not None
+        self._observer.execute(query, values or None)
+
+    def value(self, query: str, *values: Any) -> Any:
+        assert self._observer is not None
+        row = self._observer.execute(query, values or None).fetchone()
+        return row[0] if row else None
+
+    def commits_per_second(self, seconds: float) -> float:
+        with self.connect(self.url) as connection:
+            connection.execute("create table if not exists bench_probe (v int)")
+            rate = commit_rate(
+                lambda: connection.execute("insert into bench_probe values (1)"), seconds
+            )
+            connection.execute("drop table bench_probe")
+        return rate
+
+    def server_cpu_seconds(self) -> float:
+        return server_cpu_seconds(self._server_pid)
+
+    def wal_bytes(self) -> int:
+        """Written so far, by all databases of the server."""
+        return int(self.value("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
+
+    def buffers_touched(self) -> int:
+        """Pages of this database that were read or found in the cache so far, as reported.
+
+        Our own looks are among them.
+        """
+        query = "select blks_hit + blks_read from pg_stat_database where datname = %s"
+        return int(self._statistic(query, self.name))
+
+    def flushes_per(self, action: Callable[[], None], times: int) -> float:
+        """How often the write-ahead log went to disk for one of so many actions.
+
+        That is the number of synchronous commits, as long as no two sessions commit at once.
+        """
+        self.reported(action)
+        before = self._flushes()
+        for _ in range(times - 1):
+            action()
+        self.reported(action)
+        return (self._flushes() - before) / times
+
+    def reported(self, action: Callable[[], None]) -> None:
+        """Act so that every session that takes part reports its statistics, with this action's.
+
+        A session reports when it falls idle, once a second at most.
+        """
+        time.sleep(REPORTING_SECONDS)
+        action()
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], Sql]]:
+        """Log every statement meanwhile; the function given counts those of this database so far.
+
+        Logging costs time, so nothing is timed while it is on.
+        """
+        self._log_statements("all")
+        start, wal = self._log.stat().st_size, self.wal_bytes()
+        try:
+            yield lambda: self._count(start, wal)
+        finally:
+            self._log_statements("none")
+
+    def _log_statements(self, level: str) -> None:
+        with self.connect(self._server_url) as connection:
+            connection.execute(f"alter system set log_statement = '{level}'")
+            connection.execute("select pg_reload_conf()")
+        time.sleep(0.3)  # every session reads the change before its next command
+
+    def _count(self, start: int, wal: int) -> Sql:
+        time.sleep(0.1)
+        counted: Counter[str] = Counter()
+        inside: set[str] = set()
+        with self._log.open(encoding="utf-8", errors="replace") as log:
+            log.seek(start)
+            for line in log:
+                self._count_line(line, counted, inside)
+        return Sql(
+            counted["statements"],
+            counted["transactions"],
+            counted["control"],
+            self.wal_bytes() - wal,
+        )
+
+    def _flushes(self) -> int:
+        if self.value("select current_setting('server_version_num')::int >= 180000"):
+            return int(self._statistic("select sum(fsyncs) from pg_stat_io where object = 'wal'"))
+        return int(self._statistic("select wal_sync from pg_stat_wal"))
+
+    def _statistic(self, query: str, *values: Any) -> Any:
+        time.sleep(0.1)  # the reports of sessions that have just fallen idle
+        return self.value(query, *values)
+
+    def _count_line(self, line: str, counted: Counter[str], inside: set[str]) -> None:
+        """``@database|application|pid@ LOG:  statement: ...``; a statement outside BEGIN and
+        COMMIT is a transaction of its own."""
+        prefix, _, rest = line.removeprefix("@").partition("@ LOG:  ")
+        database, _, sender = prefix.partition("|")
+        if database != self.name or sender.startswith(OBSERVER):
+            return
+        if not rest.startswith(("statement: ", "execute ")):
+            return
+        verb = rest.partition(": ")[2].strip().rstrip(";").lower()
+        counted["statements"] += 1
+        if verb.startswith(("begin", "start transaction")):
+            counted["control"] += 1
+            inside.add(sender)
+        elif verb.startswith(_ENDS) and not verb.startswith("rollback to"):
+            counted["control"] += 1
+            counted["transactions"] += sender in inside
+            inside.discard(sender)
+        elif verb.startswith(("savepoint", "release", "rollback to")):
+            counted["control"] += 1
+        elif sender not in inside:
+            counted["transactions"] += 1
