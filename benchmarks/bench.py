@@ -96,7 +96,7 @@ class Bench:
         """Wait for the last run."""
         self.wait_for(lambda: self.peer.remaining() == 0, *workers)
 
-    def wait_for(self, has_ended: Callable[[], bool], *workers: Child) -> None:
+    def wait_for(self, has_ended: Callable[[], bool], *workers: Child, every: float = 0.01) -> None:
         """Wait; the question takes less than a fifteenth of the machine's time."""
         deadline = time.monotonic() + self.plan.timeout_seconds
         while True:
@@ -107,7 +107,7 @@ class Bench:
                 raise TimeoutError(f"not at an end in {self.plan.timeout_seconds:.0f} s")
             if not all(child.is_running for child in workers):
                 raise RuntimeError("the worker ended; see the log")
-            time.sleep(max(0.01, 15 * (time.perf_counter() - start)))
+            time.sleep(max(every, 15 * (time.perf_counter() - start)))
 
     def check(self) -> None:
         """A run that failed fast must not count as a fast run."""

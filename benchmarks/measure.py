@@ -18,7 +18,7 @@ from benchmarks import catalogue
 from benchmarks import plan as plans
 from benchmarks.bench import Bench
 from benchmarks.database import Database
-from benchmarks.postgresql import PostgresDatabase
+from benchmarks.postgresql import PostgresDatabase, ServerFacts
 from benchmarks.sqlite import SqliteDatabase
 
 
@@ -64,8 +64,7 @@ def database_for(entry: catalogue.Entry, order: dict[str, Any]) -> Database:
     if entry.database == SqliteDatabase.kind:
         return SqliteDatabase(Path(order["folder"]))
     name = re.sub(r"\W", "_", f"bench_{entry.key}")
-    url, pid, log = order["server_url"], order["server_pid"], Path(order["server_log"])
-    return PostgresDatabase(url, pid, name, log)
+    return PostgresDatabase(ServerFacts(**order["server"]), name)
 
 
 def versions(order: dict[str, Any]) -> dict[str, str]:

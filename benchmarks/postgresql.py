@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -20,17 +24,27 @@ REPORTING_SECONDS = 1.1
 _ENDS = ("commit", "rollback", "end", "abort")
 
 
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a measurement is told of the server."""
+
+    url: str
+    pid: int
+    log: str
+    programs: str  # the folder of pgbench
+
+
 class PostgresDatabase(Database):
     """One database of the private server."""
 
     kind = "postgresql"
     counts_sql = True
 
-    def __init__(self, server_url: str, server_pid: int, name: str, server_log: Path) -> None:
+    def __init__(self, server: ServerFacts, name: str) -> None:
         self.name = name
-        self._server_url = server_url
-        self._server_pid = server_pid
-        self._log = server_log
+        self._server = server
+        self._server_url = server.url
+        self._log = Path(server.log)
         self._observer: psycopg.Connection[Any] | None = None
 
     @property
@@ -72,7 +86,7 @@ class PostgresDatabase(Database):
         return rate
 
     def server_cpu_seconds(self) -> float:
-        return server_cpu_seconds(self._server_pid)
+        return server_cpu_seconds(self._server.pid)
 
     def wal_bytes(self) -> int:
         """Written so far, by all databases of the server."""
@@ -81,10 +95,56 @@ class PostgresDatabase(Database):
     def buffers_touched(self) -> int:
         """Pages of this database that were read or found in the cache so far, as reported.
 
-        Our own looks are among them.
+        Our own looks are left out where the server knows them: from PostgreSQL 18.
         """
+        self.execute("select pg_stat_force_next_flush()")
         query = "select blks_hit + blks_read from pg_stat_database where datname = %s"
-        return int(self._statistic(query, self.name))
+        touched = int(self._statistic(query, self.name))
+        if self._is_18_or_later():
+            touched -= int(
+                self.value(
+                    "select sum(hits + reads) from pg_stat_get_backend_io(pg_backend_pid())"
+                    " where object = 'relation'"
+                )
+            )
+        return touched
+
+    def multiply(self, table: str, times: int, fresh: Mapping[str, str]) -> None:
+        """Copy the rows of a table so often; ``fresh`` has SQL for columns that must differ.
+
+        In it ``number`` is that of the copy. Columns with a sequence take its next values.
+        """
+        schema, _, name = table.rpartition(".")
+        plain = (
+            "select string_agg(quote_ident(column_name), ',') from information_schema.columns"
+            " where table_schema = %s and table_name = %s and is_identity = 'NO'"
+            " and is_generated = 'NEVER' and coalesce(column_default, '') not like 'nextval%%'"
+            " and column_name <> all (%s)"
+        )
+        names = self.value(plain, schema or "public", name, list(fresh))
+        self.execute("set session_replication_role = replica")  # no triggers, no foreign keys
+        self.execute(
+            f"insert into {table} ({','.join([names, *fresh])})"
+            f" select {','.join([names, *fresh.values()])}"
+            f" from {table}, generate_series(1, {times}) number"
+        )
+        self.execute("set session_replication_role = origin")
+        self.execute(f"vacuum analyze {table}")
+
+    def pgbench(self, script: str, seconds: int) -> float:
+        """Transactions of the script per second, by one client."""
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+            file.write(script)
+            file.flush()
+            program = str(Path(self._server.programs) / "pgbench")
+            options = ["-n", "-M", "prepared", "-T", str(seconds), "-f", file.name]
+            done = subprocess.run(
+                [program, *options, self.url], capture_output=True, text=True, check=False
+            )
+        found = re.search(r"tps = ([\d.]+)", done.stdout)
+        if found is None:
+            raise RuntimeError(f"pgbench: {done.stderr[-300:]}")
+        return float(found[1])
 
     def flushes_per(self, action: Callable[[], None], times: int) -> float:
         """How often the write-ahead log went to disk for one of so many actions.
@@ -141,9 +201,12 @@ class PostgresDatabase(Database):
         )
 
     def _flushes(self) -> int:
-        if self.value("select current_setting('server_version_num')::int >= 180000"):
+        if self._is_18_or_later():
             return int(self._statistic("select sum(fsyncs) from pg_stat_io where object = 'wal'"))
         return int(self._statistic("select wal_sync from pg_stat_wal"))
+
+    def _is_18_or_later(self) -> bool:
+        return bool(self.value("select current_setting('server_version_num')::int >= 180000"))
 
     def _statistic(self, query: str, *values: Any) -> Any:
         time.sleep(0.1)  # the reports of sessions that have just fallen idle

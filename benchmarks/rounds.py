@@ -79,6 +79,8 @@ def go_round(order: dict[str, Any], number: int, server: Server, results: Result
             place = (workload, entry.key)
             if entry.key not in order["pythons"] or place in results.errors:
                 continue
+            if entry.key not in getattr(module, "ONLY", (entry.key,)):
+                continue
             start = time.monotonic()
             answer = measurement(order, entry, workload, server)
             _keep(answer, place, results)
@@ -98,9 +100,12 @@ def measurement(
             "entry": entry.key,
             "workload": workload,
             "size": order["size"],
-            "server_url": server.url,
-            "server_log": str(server.log),
-            "server_pid": server.pid,
+            "server": {
+                "url": server.url,
+                "pid": server.pid,
+                "log": str(server.log),
+                "programs": str(server.programs),
+            },
             "folder": str(folder),
             "log": str(log),
             "answer": str(answer),

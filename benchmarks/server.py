@@ -52,6 +52,11 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def programs(self) -> Path:
+        """The folder of the server's own programs, ``pgbench`` among them."""
+        return Path(self._server.bin_path)
+
     def __enter__(self) -> Self:
         self._server.pgdata.mkdir()
         self._server.ensure_pgdata_inited()

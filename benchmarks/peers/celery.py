@@ -86,7 +86,7 @@ class CeleryPeer(DjangoPeer):
         if self.keeps_results:
             return int(self.database.value(FAILED))
         results = self.redis.results
-        return sum(b'"FAILURE"' in (results.get(key) or b"") for key in results.keys())
+        return sum(b'"FAILURE"' in (results.get(key) or b"") for key in results.scan_iter())
 
     def single(self) -> None:
         self._wait(self.jobs.one.delay({}), tasks=1)

@@ -16,6 +16,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig
 
 from benchmarks.database import Database
 from benchmarks.peer import Peer
+from benchmarks.postgresql import PostgresDatabase
 
 TITLE = "DBOS"
 REQUIREMENTS = ("dbos",)
@@ -92,6 +93,7 @@ class Dbos(Peer):
     worker_runs_execute = False
     has_schedules = True
     most_schedules = 1_000  # a thread each
+    has_history = True
     runs_from_threads = True
     carries_context = True
 
@@ -161,6 +163,13 @@ class Dbos(Peer):
     def carry(self, context: dict[str, Any], length: int) -> None:
         self._launch()
         chain(context, length)
+
+    def fill(self, count: int) -> None:
+        assert isinstance(self.database, PostgresDatabase)
+        times = -(-count // self._count("true"))
+        for table in ("dbos.workflow_status", "dbos.operation_outputs"):
+            fresh = {"workflow_uuid": "number || '-' || workflow_uuid"}
+            self.database.multiply(table, times, fresh)
 
     def fan(self, width: int) -> None:
         self._launch()
