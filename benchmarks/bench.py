@@ -96,6 +96,12 @@ class Bench:
         """Wait for the last run."""
         self.wait_for(lambda: self.peer.remaining() == 0, *workers)
 
+    def drain_for(self, seconds: float, *workers: Child) -> int:
+        """Wait for the last run, but no longer than this; how many are left."""
+        end = time.monotonic() + seconds
+        self.wait_for(lambda: time.monotonic() > end or self.peer.remaining() == 0, *workers)
+        return self.peer.remaining()
+
     def wait_for(self, has_ended: Callable[[], bool], *workers: Child, every: float = 0.01) -> None:
         """Wait; the question takes less than a fifteenth of the machine's time."""
         deadline = time.monotonic() + self.plan.timeout_seconds
@@ -127,25 +133,14 @@ class Bench:
 
 
 def sampled(action: Callable[[], None], *, count: int, seconds: float) -> list[float]:
-    """Milliseconds of each call, until either limit is reached; at least two."""
+    """Milliseconds of each call, until either limit is reached; at least one."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < count and (len(times) < 2 or time.perf_counter() < end):
+    while len(times) < count and (not times or time.perf_counter() < end):
         start = time.perf_counter()
         action()
         times.append(1000 * (time.perf_counter() - start))
     return times
-
-
-def timed_graph(bench: Bench, run: Callable[[], None]) -> Record:
-    """The wall and CPU time of one graph that is submitted and awaited again and again."""
-    with bench.executing() as workers:
-        run()
-        before, spent = bench.probe(), bench.spent(*workers)
-        walls = sampled(run, count=bench.plan.dag_samples, seconds=bench.plan.dag_seconds)
-        cpu = bench.spent(*workers).since(spent, runs=len(walls))
-        probe = mean_of(before, bench.probe())
-    return {"wall_ms": walls} | cpu | probe
 
 
 def mean_of(first: Record, second: Record) -> Record:

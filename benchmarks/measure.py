@@ -78,6 +78,8 @@ def versions(order: dict[str, Any]) -> dict[str, str]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    for again in (signal.SIGTERM, signal.SIGINT):  # the shell's and the harness's: one is enough
+        signal.signal(again, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

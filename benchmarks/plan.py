@@ -11,6 +11,7 @@ class Plan:
 
     rounds: int
     drain_runs: int
+    drain_seconds: float  # a slow peer is stopped here
     live_runs: int
     latency_samples: int
     latency_seconds: float  # a slow peer stops sampling here, per kind of chain
@@ -25,12 +26,14 @@ class Plan:
     idle_schedules: tuple[int, ...]
     growth: tuple[int, ...]  # ended runs in the tables
     memory: tuple[int, ...]  # runs after which a worker is weighed
+    counts_peers: bool  # whether peers take part in what is measured in one round only
     timeout_seconds: float  # for one measurement, after which its peer counts as failed
 
 
 SMOKE = Plan(
     rounds=1,
     drain_runs=200,
+    drain_seconds=10.0,
     live_runs=100,
     latency_samples=20,
     latency_seconds=1.0,
@@ -45,11 +48,13 @@ SMOKE = Plan(
     idle_schedules=(0,),
     growth=(0, 10_000),
     memory=(2_000, 4_000),
+    counts_peers=True,
     timeout_seconds=90.0,
 )
 SUBSET = Plan(
     rounds=3,
-    drain_runs=1_000,
+    drain_runs=3_000,
+    drain_seconds=3.0,
     live_runs=300,
     latency_samples=100,
     latency_seconds=1.0,
@@ -58,17 +63,19 @@ SUBSET = Plan(
     busy_runs=200,
     sql_runs=1_000,
     limit_seconds=1,
-    bulk_runs=20_000,
-    bulk_seconds=2.0,
+    bulk_runs=100_000,
+    bulk_seconds=1.0,
     idle_seconds=8.0,
     idle_schedules=(0, 10_000),
     growth=(0, 100_000),
     memory=(20_000, 40_000),
+    counts_peers=False,
     timeout_seconds=120.0,
 )
 FULL = Plan(
     rounds=5,
     drain_runs=5_000,
+    drain_seconds=60.0,
     live_runs=2_000,
     latency_samples=400,
     latency_seconds=30.0,
@@ -83,5 +90,6 @@ FULL = Plan(
     idle_schedules=(0, 100, 10_000),
     growth=(0, 100_000, 1_000_000),
     memory=(20_000, 200_000),
+    counts_peers=True,
     timeout_seconds=600.0,
 )

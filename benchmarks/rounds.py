@@ -59,20 +59,23 @@ def main() -> None:
             failures=order["failures"],
         )
         for number in range(plan.rounds):
-            go_round(order, number, server, results)
+            go_round(order, number, plan, server, results)
     results.facts["minutes"] = round((time.monotonic() - start) / 60, 1)
     output = Path(order["output"] or cache / "results.md")
-    as_json = Path(order["json"] or output.with_suffix(".json"))
+    as_json = Path(order["json"] or cache / "results.json")
     report.write(results, output, as_json)
     print(output.read_text(encoding="utf-8"))
     _say(f"written: {output} and {as_json}")
 
 
-def go_round(order: dict[str, Any], number: int, server: Server, results: Results) -> None:
+def go_round(
+    order: dict[str, Any], number: int, plan: plans.Plan, server: Server, results: Results
+) -> None:
     """One round. A peer that failed at a workload is not asked again."""
     for workload in results.workloads:
         module = importlib.import_module(f"benchmarks.workloads.{workload}")
-        if number >= getattr(module, "ROUNDS", number + 1):
+        rounds = getattr(module, "ROUNDS", plan.rounds)
+        if number >= rounds:
             continue
         shift = number % len(results.entries)
         for entry in results.entries[shift:] + results.entries[:shift]:
@@ -80,6 +83,8 @@ def go_round(order: dict[str, Any], number: int, server: Server, results: Result
             if entry.key not in order["pythons"] or place in results.errors:
                 continue
             if entry.key not in getattr(module, "ONLY", (entry.key,)):
+                continue
+            if entry.peer != catalogue.OWN and rounds == 1 < plan.rounds and not plan.counts_peers:
                 continue
             start = time.monotonic()
             answer = measurement(order, entry, workload, server)
@@ -122,6 +127,7 @@ def facts(order: dict[str, Any], plan: plans.Plan, server: Server) -> dict[str, 
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "size": order["size"].lower(),
+        "command": order["command"],
         "plan": asdict(plan),
         "machine": machine.describe(),
         "load_at_start": round(os.getloadavg()[0], 2),
@@ -175,6 +181,8 @@ def _revision() -> str:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    for again in (signal.SIGTERM, signal.SIGINT):  # the shell's and the harness's: one is enough
+        signal.signal(again, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

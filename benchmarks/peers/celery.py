@@ -12,13 +12,14 @@ from benchmarks.django_peer import DjangoPeer
 from benchmarks.redis_server import RedisServer
 
 TITLE = "Celery"
-REQUIREMENTS = ("django", "celery[redis]", "django-celery-results")
+REQUIREMENTS = ("django", "celery[redis]", "django-celery-results", "django-celery-beat")
 VARIANTS = {
     "": (
         "Redis that writes each command to disk (`appendfsync always`), results in Django's "
         "database (django-celery-results), `prefork -c 2`, connections reused "
         "(`CELERY_DB_REUSE_MAX`; by default each task opens one), acknowledged late, results "
-        "polled each 2 ms (default 500); it has no bulk call",
+        "polled each 2 ms (default 500); it has no bulk call; schedules by django-celery-beat "
+        "inside the worker, looked at each second (default 5)",
         {"is_durable": True},
     ),
     "volatile": (
@@ -29,14 +30,19 @@ VARIANTS = {
 }
 RESULT_POLL_SECONDS = 0.002
 WAIT_SECONDS = 120.0
-DONE = "select count(*) from django_celery_results_taskresult where status = 'SUCCESS'"
+DONE = (
+    "select count(*) from django_celery_results_taskresult where status = 'SUCCESS'"
+    " and task_name not like '%.tick'"
+)
+BEAT = "django_celery_beat.schedulers:DatabaseScheduler"
 FAILED = "select count(*) from django_celery_results_taskresult where status = 'FAILURE'"
 
 
 class CeleryPeer(DjangoPeer):
     """Its chains and chords are Celery's own."""
 
-    apps = "django_celery_results,benchmarks.site"
+    apps = "django_celery_results,django_celery_beat,benchmarks.site"
+    has_schedules = True
 
     def open(self) -> None:
         self.keeps_results = bool(self.options["is_durable"])  # in Django's database
@@ -51,7 +57,7 @@ class CeleryPeer(DjangoPeer):
         from benchmarks.site import jobs_celery  # noqa: PLC0415 - wants the settings
 
         self.jobs = jobs_celery
-        self.submitted = 0
+        self.submitted = self.schedules = 0
 
     def close(self) -> None:
         super().close()
@@ -61,7 +67,8 @@ class CeleryPeer(DjangoPeer):
     def worker_command(self) -> list[str]:
         quiet = ["--without-gossip", "--without-mingle", "--loglevel", "ERROR"]
         pool = ["--pool", "prefork", "--concurrency", "2"]
-        return ["-m", "celery", "-A", "benchmarks.site.jobs_celery", "worker", *pool, *quiet]
+        beat = ["--beat", "--scheduler", BEAT] if self.schedules else []
+        return ["-m", "celery", "-A", "benchmarks.site.jobs_celery", "worker", *pool, *beat, *quiet]
 
     def worker_variables(self) -> dict[str, str]:
         return {**super().worker_variables(), "C_FORCE_ROOT": "1"}
@@ -87,6 +94,30 @@ class CeleryPeer(DjangoPeer):
             return int(self.database.value(FAILED))
         results = self.redis.results
         return sum(b'"FAILURE"' in (results.get(key) or b"") for key in results.scan_iter())
+
+    def declare_schedules(self, count: int, cron: str) -> None:
+        from django_celery_beat.models import (  # noqa: PLC0415 - wants the settings
+            CrontabSchedule,
+            PeriodicTask,
+        )
+
+        minute, hour, day, month, weekday = cron.split()
+        when = CrontabSchedule.objects.create(
+            minute=minute,
+            hour=hour,
+            day_of_month=day,
+            month_of_year=month,
+            day_of_week=weekday,
+        )
+        for _ in range(count):
+            self.schedules += 1
+            name = f"schedule {self.schedules}"
+            PeriodicTask.objects.create(name=name, task=self.jobs.tick.name, crontab=when)
+
+    def fired(self) -> int:
+        """Those that have ended: what beat has sent stands in Redis, half here and half there."""
+        query = "select count(*) from django_celery_results_taskresult where task_name like %s"
+        return int(self.database.value(query, "%.tick"))
 
     def single(self) -> None:
         self._wait(self.jobs.one.delay({}), tasks=1)

@@ -19,6 +19,7 @@ app.conf.update(
     worker_prefetch_multiplier=8,
     broker_connection_retry_on_startup=True,
     timezone="UTC",
+    beat_max_loop_interval=1,
 )
 app.conf.CELERY_DB_REUSE_MAX = 1000
 
@@ -36,6 +37,12 @@ def leaf(context: dict[str, Any], number: int) -> dict[str, Any]:
 @app.task
 def join(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
+
+
+@app.task
+def tick() -> int:
+    """The run of a schedule."""
+    return 1
 
 
 def chain(length: int) -> Any:

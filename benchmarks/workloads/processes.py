@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Record, number
 
+ROUNDS = 1
 SETTLE_SECONDS = 2.0  # until the second worker is there as well
 TITLE = "W5: two worker processes"
 FIGURES = (

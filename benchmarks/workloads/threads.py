@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.bench import Bench, mean_of, sampled
 from benchmarks.figures import Figure, Record, number, percentile
 
+ROUNDS = 1
 THREADS = 16
 TITLE = "W12: executed from sixteen threads of one client"
 FIGURES = (
