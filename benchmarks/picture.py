@@ -72,7 +72,9 @@ def _draw(panels: Sequence[Panel], colours: Colours, path: Path) -> None:
             for axis, panel in zip(row, pair, strict=True):
                 _panel(axis, panel, bars, colours)
         figure.tight_layout()
-        figure.savefig(path, format="svg", facecolor=colours.page, metadata={"Date": None})
+        figure.savefig(
+            path, format="svg", facecolor=colours.page, metadata={"Date": None, "Creator": None}
+        )
 
 
 def _panel(axis: Any, panel: Panel, places: int, colours: Colours) -> None:

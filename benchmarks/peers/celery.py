@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from django.db import transaction
+
 from benchmarks.database import Database
 from benchmarks.django_peer import DjangoPeer
 from benchmarks.redis_server import RedisServer
@@ -109,10 +111,11 @@ class CeleryPeer(DjangoPeer):
             month_of_year=month,
             day_of_week=weekday,
         )
-        for _ in range(count):
-            self.schedules += 1
-            name = f"schedule {self.schedules}"
-            PeriodicTask.objects.create(name=name, task=self.jobs.tick.name, crontab=when)
+        with transaction.atomic():
+            for _ in range(count):
+                self.schedules += 1
+                name = f"schedule {self.schedules}"
+                PeriodicTask.objects.create(name=name, task=self.jobs.tick.name, crontab=when)
 
     def fired(self) -> int:
         """Those that have ended: what beat has sent stands in Redis, half here and half there."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from benchmarks import catalogue, figures, report, targets
 from benchmarks.catalogue import OWN
+from benchmarks.postgresql import OBSERVER, PostgresDatabase, ServerFacts
 from benchmarks.wanted import TARGETS
 from tests.contract.source import ROOT
 
@@ -82,6 +85,26 @@ def test_a_table_says_who_failed_and_leaves_out_what_nobody_has():
     assert "| runs per second | 900 | failed |" in report._table(found, found.entries)
     nobody = results_of(("live", OWN, {"runs_per_s": 900.0}))
     assert "CPU ms per run" not in report._table(nobody, nobody.entries)
+
+
+def test_statements_and_transactions_are_counted_in_the_servers_log(tmp_path: Path):
+    lines = (
+        "@measured|app|7@ LOG:  statement: BEGIN",
+        "@measured|app|8@ LOG:  execute <unnamed>: select 1",
+        "@measured|app|7@ LOG:  execute prepared: update a set b = 1",
+        "@measured|app|7@ DETAIL:  parameters: $1 = '1'",
+        "@measured|app|7@ LOG:  statement: SAVEPOINT s",
+        "@measured|app|7@ LOG:  statement: ROLLBACK TO s",
+        "@measured|app|7@ LOG:  statement: COMMIT",
+        "@other|app|9@ LOG:  statement: select 1",
+        f"@measured|{OBSERVER}|9@ LOG:  statement: select 1",
+    )
+    database = PostgresDatabase(ServerFacts("", 0, str(tmp_path / "log"), ""), "measured")
+    counted: Counter[str] = Counter()
+    inside: set[str] = set()
+    for line in lines:
+        database._count_line(line, counted, inside)
+    assert counted == {"statements": 6, "transactions": 2, "control": 4}
 
 
 def test_every_peer_and_workload_of_a_run_exists_and_is_described():
