@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import catalogue, environments
 
-FILES = {"--output", "--json", "--cache", "--rebuild"}
+FILES = {"--output", "--json", "--add-to", "--cache", "--rebuild"}
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def main() -> None:
             "command": shlex.join(["python", "-m", "benchmarks", *shown(sys.argv[1:])]),
             "rounds": arguments.rounds,
             "output": str(arguments.output.resolve()) if arguments.output else "",
+            "add_to": str(arguments.add_to.resolve()) if arguments.add_to else "",
             "json": str(arguments.json.resolve()) if arguments.json else "",
         }
     )
@@ -74,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=0, help="default: 3, with --full 5")
     made.add_argument("--output", type=Path, help="Markdown; default: <cache>/results.md")
     made.add_argument("--json", type=Path, help="default: <cache>/results.json")
+    made.add_argument(
+        "--add-to", type=Path, help="JSON of an earlier run, whose other workloads are taken over"
+    )
     made.add_argument("--cache", type=Path, default=environments.default_cache())
     made.add_argument("--rebuild", action="store_true", help="reinstall every peer's newest")
     return made

@@ -49,15 +49,14 @@ def _page(results: Results, pictures: dict[str, str]) -> str:
 
 
 def _introduction(results: Results) -> str:
-    facts = results.facts
     return (
-        f"<!-- Written by `python -m benchmarks`; do not edit. -->\n\n"
-        f"Measured on {facts['date']} by `{facts['command']}` in one run of {facts['minutes']} "
-        f"minutes: {facts['plan']['rounds']} interleaved rounds, medians. In brackets: how many "
-        "times better `cloaca_django` is than that peer in this run, on the same kind of "
-        "database. Compare within one run only; below 1.3 x a difference in wall time means "
-        "nothing on a shared machine, and CPU per run is the steadiest figure. [How to read it, "
-        "how fair it is, how to repeat it](explanation/benchmarks.md)."
+        "<!-- Written by `python -m benchmarks`; do not edit. -->\n\n"
+        f"Measured on {results.facts['date']} in interleaved rounds; the figures are medians over "
+        "them. In brackets: how many times better `cloaca_django` is than that peer in the same "
+        "run, on the same kind of database. Compare within one run only; below 1.3 x a difference "
+        "in wall time means nothing on a shared machine, and CPU per run is the steadiest figure. "
+        "[How to read it, how fair it is, how to repeat it](explanation/benchmarks.md). What was "
+        "measured together, and how much of it, is said under [Machine](#machine)."
     )
 
 
@@ -183,16 +182,23 @@ def _machine(results: Results) -> str:
     facts = results.facts
     about = facts["machine"]
     settings = ", ".join(f"{key} = {value}" for key, value in facts["settings"].items())
-    sizes = ", ".join(f"{key} {value}" for key, value in facts["plan"].items())
     return "\n".join(
         [
-            f"- {about['processor']}, {about['cores']} cores, {about['memory']}, "
-            f"{about['system']}; load {facts['load_at_start']} when it began",
+            f"- {about['processor']}, {about['cores']} cores, {about['memory']}, {about['system']}",
             f"- Python {about['python']}; PostgreSQL {facts['postgresql']} on "
             f"{facts['file_system']}: {settings}",
-            f"- This project at {facts['revision']}",
-            f"- Sizes ({facts['size']}): {sizes}",
+            *(_part(part) for part in (facts, *facts.get("earlier", ()))),
         ]
+    )
+
+
+def _part(facts: dict[str, Any]) -> str:
+    """What was measured together, and how much of it."""
+    sizes = ", ".join(f"{key} {value}" for key, value in facts["plan"].items())
+    return (
+        f"- {', '.join(facts['workloads'])}: `{facts['command']}` on {facts['date']}, "
+        f"{facts['minutes']} minutes, of this project at {facts['revision']}, load "
+        f"{facts['load_at_start']} when it began; {sizes}"
     )
 
 

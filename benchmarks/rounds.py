@@ -61,6 +61,9 @@ def main() -> None:
         for number in range(plan.rounds):
             go_round(order, number, plan, server, results)
     results.facts["minutes"] = round((time.monotonic() - start) / 60, 1)
+    results.facts["workloads"] = list(results.workloads)
+    if order["add_to"]:
+        add_earlier(json.loads(Path(order["add_to"]).read_text(encoding="utf-8")), results)
     output = Path(order["output"] or cache / "results.md")
     as_json = Path(order["json"] or cache / "results.json")
     report.write(results, output, as_json)
@@ -120,6 +123,28 @@ def measurement(
             return {"error": f"ended without an answer; see {log.name} in the cache folder"}
         found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         return found
+
+
+def add_earlier(earlier: dict[str, Any], results: Results) -> None:
+    """Take over the workloads of another run, those that were not measured in this one."""
+    taken = [name for name in earlier["measurements"] if name not in results.workloads]
+    keys = {key for name in taken for key in earlier["measurements"][name]}
+    present = {entry.key for entry in results.entries}
+    order = [*catalogue.FULL_PEERS, *sorted(keys | present)]
+    entries = [catalogue.entry(key) for key in keys - present] + results.entries
+    results.entries = sorted(entries, key=lambda entry: order.index(entry.key))
+    for name in taken:
+        for key, found in earlier["measurements"][name].items():
+            results.records[name, key] = found["rounds"]
+    for name, key, text in earlier["errors"]:
+        if name in taken:
+            results.errors[name, key] = text
+    every = [name for name in catalogue.FULL_WORKLOADS if name in {*taken, *results.workloads}]
+    results.workloads = every
+    results.versions = earlier["versions"] | results.versions
+    results.facts["earlier"] = [earlier["facts"] | {"workloads": taken}] + [
+        part for part in earlier["facts"].get("earlier", []) if set(part["workloads"]) & set(taken)
+    ]
 
 
 def facts(order: dict[str, Any], plan: plans.Plan, server: Server) -> dict[str, Any]:
