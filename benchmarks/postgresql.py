@@ -202,7 +202,8 @@ class PostgresDatabase(Database):
 
     def _flushes(self) -> int:
         if self._is_18_or_later():
-            return int(self._statistic("select sum(fsyncs) from pg_stat_io where object = 'wal'"))
+            query = "select sum(fsyncs) from pg_stat_io where object = 'wal'"
+            return int(self._statistic(f"{query} and backend_type = 'client backend'"))
         return int(self._statistic("select wal_sync from pg_stat_wal"))
 
     def _is_18_or_later(self) -> bool:

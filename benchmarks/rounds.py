@@ -50,7 +50,6 @@ def main() -> None:
     plan = getattr(plans, order["size"])
     if order["rounds"]:
         plan = replace(plan, rounds=order["rounds"])
-    start = time.monotonic()
     with Server(cache) as server:
         results = Results(
             facts(order, plan, server),
@@ -58,10 +57,22 @@ def main() -> None:
             order["workloads"],
             failures=order["failures"],
         )
-        for number in range(plan.rounds):
-            go_round(order, number, plan, server, results)
-    results.facts["minutes"] = round((time.monotonic() - start) / 60, 1)
-    results.facts["workloads"] = list(results.workloads)
+        start = time.monotonic()
+        try:
+            for number in range(plan.rounds):
+                go_round(order, number, plan, server, results)
+        except SystemExit:
+            _say("interrupted: what was measured is written")
+            measured = {workload for workload, _ in results.records}
+            results.workloads = [name for name in results.workloads if name in measured]
+        results.facts["minutes"] = round((time.monotonic() - start) / 60, 1)
+        results.facts["workloads"] = list(results.workloads)
+    write(order, results)
+
+
+def write(order: dict[str, Any], results: Results) -> None:
+    """The page and the records, with those of the earlier run that the order names."""
+    cache = Path(order["cache"])
     if order["add_to"]:
         add_earlier(json.loads(Path(order["add_to"]).read_text(encoding="utf-8")), results)
     output = Path(order["output"] or cache / "results.md")

@@ -55,6 +55,7 @@ class Cloaca(Peer):
         super().__init__(database, options)
         self.worker_runs_execute = options["execute"] == "worker"
         self.executor: Any = None
+        self.fills = 0
 
     def open(self) -> None:
         os.environ.update(self.worker_variables())
@@ -121,7 +122,8 @@ class Cloaca(Peer):
     def fill(self, count: int) -> None:
         """The ids are older than those of new runs, and random among themselves."""
         assert isinstance(self.database, PostgresDatabase)
-        ended = "('0100' || substr(md5(number || '-' || {}), 5))::uuid"
+        self.fills += 1  # the same row is copied again by the next
+        ended = "('0100' || substr(md5('" + str(self.fills) + "-' || number || {}), 5))::uuid"
         copied = self.database.value("select count(*) from cloaca_run")
         times = -(-count // copied)
         self.database.multiply("cloaca_run", times, {"id": ended.format("id")})

@@ -110,6 +110,7 @@ class Dbos(Peer):
         )
         DBOS.destroy()
         self.is_launched = False
+        self.fills = 0
         self.client = DBOSClient(system_database_url=self.database.url)
         self.engine = sqlalchemy.create_engine(self._driver_url())
 
@@ -166,9 +167,10 @@ class Dbos(Peer):
 
     def fill(self, count: int) -> None:
         assert isinstance(self.database, PostgresDatabase)
+        self.fills += 1  # the same row is copied again by the next
         times = -(-count // self._count("true"))
         for table in ("dbos.workflow_status", "dbos.operation_outputs"):
-            fresh = {"workflow_uuid": "number || '-' || workflow_uuid"}
+            fresh = {"workflow_uuid": f"'{self.fills}-' || number || workflow_uuid"}
             self.database.multiply(table, times, fresh)
 
     def fan(self, width: int) -> None:
