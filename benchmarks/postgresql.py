@@ -146,20 +146,26 @@ class PostgresDatabase(Database):
             raise RuntimeError(f"pgbench: {done.stderr[-300:]}")
         return float(found[1])
 
-    def flushes_per(self, action: Callable[[], None], times: int) -> float:
+    def flushes_per(
+        self, action: Callable[[], None], times: int, *, quick: Callable[[], None]
+    ) -> float:
         """How often the write-ahead log went to disk for one of so many actions.
 
-        That is the number of synchronous commits, as long as no two sessions commit at once.
+        That is the number of synchronous commits, as long as no two sessions commit at once. A
+        ``quick`` action of the same sessions makes them report; what it costs is left out.
         """
-        self.reported(action)
-        before = self._flushes()
-        for _ in range(times - 1):
-            action()
-        self.reported(action)
-        return (self._flushes() - before) / times
+        counts = []
+        for repeat in (0, times):
+            self.reported(quick)
+            before = self._flushes()
+            for _ in range(repeat):
+                action()
+            self.reported(quick)
+            counts.append(self._flushes() - before)
+        return (counts[1] - counts[0]) / times
 
     def reported(self, action: Callable[[], None]) -> None:
-        """Act so that every session that takes part reports its statistics, with this action's.
+        """Act so that every session that takes part reports what it did before.
 
         A session reports when it falls idle, once a second at most.
         """

@@ -153,9 +153,17 @@ def add_earlier(earlier: dict[str, Any], results: Results) -> None:
     every = [name for name in catalogue.FULL_WORKLOADS if name in {*taken, *results.workloads}]
     results.workloads = every
     results.versions = earlier["versions"] | results.versions
-    results.facts["earlier"] = [earlier["facts"] | {"workloads": taken}] + [
-        part for part in earlier["facts"].get("earlier", []) if set(part["workloads"]) & set(taken)
-    ]
+    results.facts["earlier"] = list(_parts(earlier["facts"], taken))
+
+
+def _parts(facts: dict[str, Any], taken: list[str]) -> Iterator[dict[str, Any]]:
+    """The facts of each run that a workload was taken from, newest first."""
+    left = list(taken)
+    for part in (facts, *facts.get("earlier", ())):
+        own = [name for name in left if name in part["workloads"]]
+        left = [name for name in left if name not in own]
+        if own:
+            yield {**part, "workloads": own, "earlier": []}
 
 
 def facts(order: dict[str, Any], plan: plans.Plan, server: Server) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def _graphs(bench: Bench, database: PostgresDatabase) -> Record:
                 for _ in range(times):
                     run()
                 record |= _per_run(f"chain{length}", counted(), times)
-            record[f"chain{length}_flushes"] = database.flushes_per(run, times)
+            record[f"chain{length}_flushes"] = database.flushes_per(
+                run, times, quick=bench.peer.single
+            )
     return record
 
 
