@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo demo-tenants test coverage check screenshots images bench clean
+.PHONY: help demo demo-tenants test coverage check screenshots images bench bench-full clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,7 +15,8 @@ help:
 	@echo "make check  format, lint, types, import contracts, migrations"
 	@echo "make screenshots  every page of the admin, light and dark, wide and narrow, in $(SHOTS)"
 	@echo "make images  the pictures of the documentation, in docs/images"
-	@echo "make bench  measure this engine beside others; BENCH_ARGS=--help says how"
+	@echo "make bench  measure this engine beside others, into docs/benchmarks.md; five minutes"
+	@echo "make bench-full  all peers and workloads, some hours; BENCH_ARGS=--help says what else"
 	@echo "make clean  remove what the targets above made"
 
 $(addprefix $(VENV)/.,base tenants test dev): $(VENV)/.%: requirements/%.txt requirements/base.txt
@@ -68,8 +69,13 @@ images: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/interface/admin/doc_images.py -q
 
 # Builds environments of its own, so it needs none of ours.
+BENCH = $(PYTHON) -m benchmarks --output docs/benchmarks.md
+
 bench:
-	$(PYTHON) -m benchmarks $(BENCH_ARGS)
+	$(BENCH) $(BENCH_ARGS)
+
+bench-full:
+	$(BENCH) --full $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import sys
 from pathlib import Path
 
 from benchmarks import catalogue, environments
+
+FILES = {"--output", "--json", "--add-to", "--cache", "--rebuild"}
 
 
 def main() -> None:
     arguments = parser().parse_args()
     cache = arguments.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
-    entries = [catalogue.entry(key) for key in arguments.peers.split(",") if key]
-    by_size = catalogue.FULL_WORKLOADS if arguments.size == "FULL" else catalogue.DEFAULT_WORKLOADS
+    peers, by_size = catalogue.taking_part(arguments.size)
+    entries = [catalogue.entry(key) for key in (arguments.peers or ",".join(peers)).split(",")]
     workloads = catalogue.workload_keys(arguments.workloads or ",".join(by_size))
     harness = environments.environment(
         cache, "harness", environments.HARNESS, rebuild=arguments.rebuild
@@ -42,13 +46,20 @@ def main() -> None:
             "failures": failures,
             "cache": str(cache),
             "size": arguments.size,
+            "command": shlex.join(["python", "-m", "benchmarks", *shown(sys.argv[1:])]),
             "rounds": arguments.rounds,
             "output": str(arguments.output.resolve()) if arguments.output else "",
+            "add_to": str(arguments.add_to.resolve()) if arguments.add_to else "",
             "json": str(arguments.json.resolve()) if arguments.json else "",
         }
     )
     variables = {"XDG_RUNTIME_DIR": str(runtime), **os.environ, "PYTHONPATH": path}
     os.execve(harness, [str(harness), "-m", "benchmarks.rounds", handed_over], variables)
+
+
+def shown(options: list[str]) -> list[str]:
+    """The options that say what was measured, without those that say where files go."""
+    return [option for option in options if "/" not in option and option not in FILES]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,12 +69,15 @@ def parser() -> argparse.ArgumentParser:
     size.add_argument("--smoke", dest="size", action="store_const", const="SMOKE")
     made.set_defaults(size="SUBSET")
     made.add_argument(
-        "--peers", default=",".join(catalogue.DEFAULT_PEERS), help="comma list, peer[:variant]"
+        "--peers", default="", help="comma list, peer[:variant]; default: what the size has"
     )
     made.add_argument("--workloads", default="", help="comma list; default: what the size has")
     made.add_argument("--rounds", type=int, default=0, help="default: 3, with --full 5")
     made.add_argument("--output", type=Path, help="Markdown; default: <cache>/results.md")
-    made.add_argument("--json", type=Path, help="default: beside the Markdown")
+    made.add_argument("--json", type=Path, help="default: <cache>/results.json")
+    made.add_argument(
+        "--add-to", type=Path, help="JSON of an earlier run, whose other workloads are taken over"
+    )
     made.add_argument("--cache", type=Path, default=environments.default_cache())
     made.add_argument("--rebuild", action="store_true", help="reinstall every peer's newest")
     return made

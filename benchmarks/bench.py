@@ -14,7 +14,7 @@ from benchmarks.database import Database, wait_until
 from benchmarks.figures import Record
 from benchmarks.peer import Peer
 from benchmarks.plan import Plan
-from benchmarks.processes import Child, server_cpu_seconds
+from benchmarks.processes import Child
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class Bench:
     peer: Peer
     plan: Plan
     database: Database
-    server_pid: int
     folder: Path
     log: Path
 
@@ -83,13 +82,13 @@ class Bench:
         return Spent(
             time.process_time(),
             sum(child.cpu_seconds() for child in workers),
-            server_cpu_seconds(self.server_pid),
+            self.database.server_cpu_seconds() + self.peer.servers_cpu_seconds(),
         )
 
     def probe(self) -> Record:
         """The machine at this moment; taken before and after what is timed."""
         return {
-            "probe_commits_per_s": machine.commits_per_second(self.database),
+            "probe_commits_per_s": self.database.commits_per_second(machine.PROBE_SECONDS),
             "probe_loops_per_s": machine.python_loops_per_second(),
         }
 
@@ -97,7 +96,13 @@ class Bench:
         """Wait for the last run."""
         self.wait_for(lambda: self.peer.remaining() == 0, *workers)
 
-    def wait_for(self, has_ended: Callable[[], bool], *workers: Child) -> None:
+    def drain_for(self, seconds: float, *workers: Child) -> int:
+        """Wait for the last run, but no longer than this; how many are left."""
+        end = time.monotonic() + seconds
+        self.wait_for(lambda: time.monotonic() > end or self.peer.remaining() == 0, *workers)
+        return self.peer.remaining()
+
+    def wait_for(self, has_ended: Callable[[], bool], *workers: Child, every: float = 0.01) -> None:
         """Wait; the question takes less than a fifteenth of the machine's time."""
         deadline = time.monotonic() + self.plan.timeout_seconds
         while True:
@@ -108,7 +113,7 @@ class Bench:
                 raise TimeoutError(f"not at an end in {self.plan.timeout_seconds:.0f} s")
             if not all(child.is_running for child in workers):
                 raise RuntimeError("the worker ended; see the log")
-            time.sleep(max(0.01, 15 * (time.perf_counter() - start)))
+            time.sleep(max(every, 15 * (time.perf_counter() - start)))
 
     def check(self) -> None:
         """A run that failed fast must not count as a fast run."""
@@ -128,25 +133,14 @@ class Bench:
 
 
 def sampled(action: Callable[[], None], *, count: int, seconds: float) -> list[float]:
-    """Milliseconds of each call, until either limit is reached; at least two."""
+    """Milliseconds of each call, until either limit is reached; at least one."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < count and (len(times) < 2 or time.perf_counter() < end):
+    while len(times) < count and (not times or time.perf_counter() < end):
         start = time.perf_counter()
         action()
         times.append(1000 * (time.perf_counter() - start))
     return times
-
-
-def timed_graph(bench: Bench, run: Callable[[], None]) -> Record:
-    """The wall and CPU time of one graph that is submitted and awaited again and again."""
-    with bench.executing() as workers:
-        run()
-        before, spent = bench.probe(), bench.spent(*workers)
-        walls = sampled(run, count=bench.plan.dag_samples, seconds=bench.plan.dag_seconds)
-        cpu = bench.spent(*workers).since(spent, runs=len(walls))
-        probe = mean_of(before, bench.probe())
-    return {"wall_ms": walls} | cpu | probe
 
 
 def mean_of(first: Record, second: Record) -> Record:

@@ -14,9 +14,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
 OWN = "cloaca_django"
-DEFAULT_PEERS = (OWN, "procrastinate", "chancy")
-DEFAULT_WORKLOADS = ("drain", "live", "latency", "fan", "deep", "sql", "idle")
-FULL_WORKLOADS = (*DEFAULT_WORKLOADS, "due")  # it waits for a full minute, each time
+PEERS = (OWN, "procrastinate", "chancy", "dbos", f"{OWN}:sqlite", "huey", "dbos:sqlite")
+FULL_PEERS = (*PEERS, "django_tasks_db", "django_q2", "celery", "celery:volatile")
+WORKLOADS = (
+    *("limits", "drain", "live", "latency", "bare", "graphs"),
+    *("processes", "threads", "bulk", "large", "sql", "idle"),
+)
+FULL_WORKLOADS = (*WORKLOADS, "growth", "memory", "due")  # `due` waits for a full minute each time
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Entry:
     @property
     def key(self) -> str:
         return f"{self.peer}:{self.variant}" if self.variant else self.peer
+
+    @property
+    def database(self) -> str:
+        """Where it keeps its runs: ``postgresql`` or ``sqlite``."""
+        return str(self.options.get("database", "postgresql"))
 
 
 def constants(path: Path) -> dict[str, Any]:
@@ -51,6 +60,13 @@ def constants(path: Path) -> dict[str, Any]:
 
 def peer_names() -> list[str]:
     return sorted(path.stem for path in (HERE / "peers").glob("[a-z]*.py"))
+
+
+def taking_part(size: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The peers and the workloads of a run that names neither."""
+    if size == "FULL":
+        return FULL_PEERS, FULL_WORKLOADS
+    return PEERS, WORKLOADS
 
 
 def workload_names() -> list[str]:

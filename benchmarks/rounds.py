@@ -50,7 +50,6 @@ def main() -> None:
     plan = getattr(plans, order["size"])
     if order["rounds"]:
         plan = replace(plan, rounds=order["rounds"])
-    start = time.monotonic()
     with Server(cache) as server:
         results = Results(
             facts(order, plan, server),
@@ -58,26 +57,48 @@ def main() -> None:
             order["workloads"],
             failures=order["failures"],
         )
-        for number in range(plan.rounds):
-            go_round(order, number, server, results)
-    results.facts["minutes"] = round((time.monotonic() - start) / 60, 1)
+        start = time.monotonic()
+        try:
+            for number in range(plan.rounds):
+                go_round(order, number, plan, server, results)
+        except SystemExit:
+            _say("interrupted: what was measured is written")
+            measured = {workload for workload, _ in results.records}
+            results.workloads = [name for name in results.workloads if name in measured]
+        results.facts["minutes"] = round((time.monotonic() - start) / 60, 1)
+        results.facts["workloads"] = list(results.workloads)
+    write(order, results)
+
+
+def write(order: dict[str, Any], results: Results) -> None:
+    """The page and the records, with those of the earlier run that the order names."""
+    cache = Path(order["cache"])
+    if order["add_to"]:
+        add_earlier(json.loads(Path(order["add_to"]).read_text(encoding="utf-8")), results)
     output = Path(order["output"] or cache / "results.md")
-    as_json = Path(order["json"] or output.with_suffix(".json"))
+    as_json = Path(order["json"] or cache / "results.json")
     report.write(results, output, as_json)
     print(output.read_text(encoding="utf-8"))
     _say(f"written: {output} and {as_json}")
 
 
-def go_round(order: dict[str, Any], number: int, server: Server, results: Results) -> None:
+def go_round(
+    order: dict[str, Any], number: int, plan: plans.Plan, server: Server, results: Results
+) -> None:
     """One round. A peer that failed at a workload is not asked again."""
     for workload in results.workloads:
         module = importlib.import_module(f"benchmarks.workloads.{workload}")
-        if number >= getattr(module, "ROUNDS", number + 1):
+        rounds = getattr(module, "ROUNDS", plan.rounds)
+        if number >= rounds:
             continue
         shift = number % len(results.entries)
         for entry in results.entries[shift:] + results.entries[:shift]:
             place = (workload, entry.key)
             if entry.key not in order["pythons"] or place in results.errors:
+                continue
+            if entry.key not in getattr(module, "ONLY", (entry.key,)):
+                continue
+            if entry.peer != catalogue.OWN and rounds == 1 < plan.rounds and not plan.counts_peers:
                 continue
             start = time.monotonic()
             answer = measurement(order, entry, workload, server)
@@ -98,9 +119,12 @@ def measurement(
             "entry": entry.key,
             "workload": workload,
             "size": order["size"],
-            "server_url": server.url,
-            "server_log": str(server.log),
-            "server_pid": server.pid,
+            "server": {
+                "url": server.url,
+                "pid": server.pid,
+                "log": str(server.log),
+                "programs": str(server.programs),
+            },
             "folder": str(folder),
             "log": str(log),
             "answer": str(answer),
@@ -112,11 +136,42 @@ def measurement(
         return found
 
 
+def add_earlier(earlier: dict[str, Any], results: Results) -> None:
+    """Take over the workloads of another run, those that were not measured in this one."""
+    taken = [name for name in earlier["measurements"] if name not in results.workloads]
+    keys = {key for name in taken for key in earlier["measurements"][name]}
+    present = {entry.key for entry in results.entries}
+    order = [*catalogue.FULL_PEERS, *sorted(keys | present)]
+    entries = [catalogue.entry(key) for key in keys - present] + results.entries
+    results.entries = sorted(entries, key=lambda entry: order.index(entry.key))
+    for name in taken:
+        for key, found in earlier["measurements"][name].items():
+            results.records[name, key] = found["rounds"]
+    for name, key, text in earlier["errors"]:
+        if name in taken:
+            results.errors[name, key] = text
+    every = [name for name in catalogue.FULL_WORKLOADS if name in {*taken, *results.workloads}]
+    results.workloads = every
+    results.versions = earlier["versions"] | results.versions
+    results.facts["earlier"] = list(_parts(earlier["facts"], taken))
+
+
+def _parts(facts: dict[str, Any], taken: list[str]) -> Iterator[dict[str, Any]]:
+    """The facts of each run that a workload was taken from, newest first."""
+    left = list(taken)
+    for part in (facts, *facts.get("earlier", ())):
+        own = [name for name in left if name in part["workloads"]]
+        left = [name for name in left if name not in own]
+        if own:
+            yield {**part, "workloads": own, "earlier": []}
+
+
 def facts(order: dict[str, Any], plan: plans.Plan, server: Server) -> dict[str, Any]:
     """When, where and on what the figures were taken."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "size": order["size"].lower(),
+        "command": order["command"],
         "plan": asdict(plan),
         "machine": machine.describe(),
         "load_at_start": round(os.getloadavg()[0], 2),
@@ -170,6 +225,8 @@ def _revision() -> str:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    for again in (signal.SIGTERM, signal.SIGINT):  # the shell's and the harness's: one is enough
+        signal.signal(again, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

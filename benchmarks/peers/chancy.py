@@ -50,6 +50,7 @@ class ChancyPeer(Peer):
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.app = application(self.database.url, has_cron=True)
         self.worker_has_cron = False
+        self.declared = 0
         self._run(self._prepare())
 
     def close(self) -> None:
@@ -86,7 +87,9 @@ class ChancyPeer(Peer):
         return int(self.database.value("select count(*) from chancy_jobs where state = 'failed'"))
 
     def declare_schedules(self, count: int, cron: str) -> None:
-        jobs = [self._job(i).with_unique_key(f"schedule-{i}") for i in range(count)]
+        numbers = range(self.declared, self.declared + count)
+        jobs = [self._job(i).with_unique_key(f"schedule-{i}") for i in numbers]
+        self.declared += count
         self._run(Cron.schedule(self.app, cron, *jobs))
         self.worker_has_cron = True
 

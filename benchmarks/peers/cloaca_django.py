@@ -17,6 +17,7 @@ from django.db import connections, transaction
 import cloaca_django as cloaca
 from benchmarks.database import Database
 from benchmarks.peer import Peer
+from benchmarks.postgresql import PostgresDatabase
 
 TITLE = "cloaca_django"
 REQUIREMENTS = ("{project}",)
@@ -31,6 +32,11 @@ VARIANTS = {
         "(`enqueue`, then `wait`)",
         {"concurrency": 64, "execute": "worker"},
     ),
+    "sqlite": (
+        "the defaults on SQLite: WAL, `synchronous` FULL, `cloaca_worker --concurrency 64`; "
+        "`execute` runs inside the client",
+        {"concurrency": 64, "execute": "client", "database": "sqlite"},
+    ),
 }
 BATCH = 10_000  # contexts per call of `enqueue_many`
 WAIT_SECONDS = 120.0
@@ -40,11 +46,16 @@ class Cloaca(Peer):
     """The client is a Django process, as a view would be."""
 
     has_schedules = True
+    has_history = True
+    has_busy_runs = True
+    runs_from_threads = True
+    carries_context = True
 
     def __init__(self, database: Database, options: Mapping[str, Any]) -> None:
         super().__init__(database, options)
         self.worker_runs_execute = options["execute"] == "worker"
         self.executor: Any = None
+        self.fills = 0
 
     def open(self) -> None:
         os.environ.update(self.worker_variables())
@@ -108,16 +119,36 @@ class Cloaca(Peer):
     def fan(self, width: int) -> None:
         self._execute(f"fan{width}")
 
-    def _execute(self, workflow: str) -> None:
+    def fill(self, count: int) -> None:
+        """The ids are older than those of new runs, and random among themselves."""
+        assert isinstance(self.database, PostgresDatabase)
+        self.fills += 1  # the same row is copied again by the next
+        ended = "('0100' || substr(md5('" + str(self.fills) + "-' || number || {}), 5))::uuid"
+        copied = self.database.value("select count(*) from cloaca_run")
+        times = -(-count // copied)
+        self.database.multiply("cloaca_run", times, {"id": ended.format("id")})
+        runs = self.database.value("select count(*) from cloaca_run") - copied
+        tasks = {"run_id": ended.format("run_id")}
+        self.database.multiply("cloaca_task", times, tasks)
+        if runs < count:
+            raise RuntimeError(f"{runs} ended runs were made instead of {count}")
+
+    def submit_busy(self, count: int) -> None:
+        self.site.enqueue_many("busy", [cloaca.Context({}) for _ in range(count)])
+
+    def carry(self, context: dict[str, Any], length: int) -> None:
+        self._execute(f"chain{length}", context)
+
+    def _execute(self, workflow: str, context: dict[str, Any] | None = None) -> None:
         if self.worker_runs_execute:
-            self._through_the_worker(workflow)
+            self._through_the_worker(workflow, context)
             return
         if self.executor is None:
             self.executor = cloaca.DefaultRunner(self.database.url)
-        self._check(self.executor.execute(workflow, cloaca.Context({})))
+        self._check(self.executor.execute(workflow, cloaca.Context(context or {})))
 
-    def _through_the_worker(self, workflow: str) -> None:
-        run = self.site.enqueue(workflow, cloaca.Context({}))
+    def _through_the_worker(self, workflow: str, context: dict[str, Any] | None = None) -> None:
+        run = self.site.enqueue(workflow, cloaca.Context(context or {}))
         self._check(run.wait(WAIT_SECONDS))
 
     def _check(self, result: Any) -> None:

@@ -11,6 +11,7 @@ import procrastinate
 
 from benchmarks.database import Database
 from benchmarks.peer import Peer
+from benchmarks.postgresql import PostgresDatabase
 
 TITLE = "procrastinate"
 REQUIREMENTS = ("procrastinate[django]",)
@@ -82,6 +83,7 @@ class Procrastinate(Peer):
     """Submits through the synchronous connector, which is its cheaper one."""
 
     has_schedules = True
+    has_history = True
 
     def open(self) -> None:
         self.keys = 0
@@ -119,7 +121,7 @@ class Procrastinate(Peer):
         return int(self.database.value(query))
 
     def declare_schedules(self, count: int, cron: str) -> None:
-        self.schedules, self.cron = count, cron
+        self.schedules, self.cron = self.schedules + count, cron
 
     def fired(self) -> int:
         query = "select count(*) from procrastinate_periodic_defers where job_id is not null"
@@ -138,6 +140,12 @@ class Procrastinate(Peer):
         key = self._key()
         self.app.tasks["root"].defer(key=key, width=width)
         self._wait(key)
+
+    def fill(self, count: int) -> None:
+        """The jobs alone, without the events of each."""
+        assert isinstance(self.database, PostgresDatabase)
+        copied = self.database.value("select count(*) from procrastinate_jobs")
+        self.database.multiply("procrastinate_jobs", -(-count // copied), {})
 
     def _key(self) -> str:
         self.keys += 1

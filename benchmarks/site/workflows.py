@@ -31,6 +31,16 @@ def add_fan(width: int) -> None:
 
 with cloaca.WorkflowBuilder("one"):
     add_task("a", [])
+with cloaca.WorkflowBuilder("busy"):
+
+    @cloaca.task(id="compute")
+    def compute(context: cloaca.Context) -> cloaca.Context:
+        """Some five milliseconds."""
+        context.set("sum", sum(number * number for number in range(60_000)))
+        return context
+
+
 add_chain(3)
+add_chain(20)
 add_chain(100)
 add_fan(100)

@@ -49,10 +49,10 @@ def measure(bench: Bench) -> Record:
 def _use(bench: Bench) -> None:
     """As on a site that has run for a while."""
     bench.peer.submit_many(SCHEDULES)
-    bench.database.execute("analyze")
+    bench.database.analyze()
     with bench.worker() as worker:
         bench.drain(worker)
-    bench.database.execute("analyze")
+    bench.database.analyze()
 
 
 def _next_minute() -> float:
