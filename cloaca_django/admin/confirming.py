@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.models import DELETION, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
@@ -56,11 +57,15 @@ class Doing:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came out: a sentence for people, one for the log, and the run that was made, if any."""
+    """What came out: a sentence for people, one for the log, and the run that was made, if any.
+
+    ``is_gone`` says that the row does not exist any more.
+    """
 
     says: str
     logged: str
     run: UUID | None = None
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,7 @@ def ask(page: ReadOnlyAdmin, request: HttpRequest, object_id: str, *, act: Act) 
         done = attempt(page, request, row, act=act, reason=form.cleaned_data.get("reason", ""))
         if done is not None:
             messages.success(request, done.says)
-        made = done and done.run
-        return HttpResponseRedirect(page.run_url(made) if made else page.url("change", row.pk))
+        return HttpResponseRedirect(_place_after(page, row, done))
     return page.page(
         request,
         "confirm.html",
@@ -145,6 +149,15 @@ def ask(page: ReadOnlyAdmin, request: HttpRequest, object_id: str, *, act: Act) 
     )
 
 
+def _place_after(page: ReadOnlyAdmin, row: Any, done: Done | None) -> str:
+    """Return where somebody goes on: to the run that was made, or back to the row if it is left."""
+    if done is not None and done.run is not None:
+        return page.run_url(done.run)
+    if done is not None and done.is_gone:
+        return page.url("changelist")
+    return page.url("change", row.pk)
+
+
 def attempt(
     page: ReadOnlyAdmin, request: HttpRequest, row: Any, *, act: Act, reason: str
 ) -> Done | None:
@@ -155,8 +168,19 @@ def attempt(
         # Somebody, or the run itself, was faster.
         messages.warning(request, _("%(what)s: %(error)s") % {"what": row, "error": error})
         return None
-    page.log_change(request, row, done.logged)
+    if done.is_gone:
+        _log_deletion(request, row, done.logged)
+    else:
+        page.log_change(request, row, done.logged)
     return done
+
+
+def _log_deletion(request: HttpRequest, row: Any, message: str) -> None:
+    user: Any = request.user
+    LogEntry.objects.log_actions(
+        user_id=user.pk, queryset=[row], action_flag=DELETION, change_message=message,
+        single_object=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

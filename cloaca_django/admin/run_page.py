@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from cloaca_django import clock
 from cloaca_django.admin import (
     access,
+    attention,
     changes,
     graphs,
     run_acts,
@@ -23,10 +24,11 @@ from cloaca_django.admin import (
     vocabulary,
     waiting,
 )
+from cloaca_django.admin.attention import Tag
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.conf import settings
-from cloaca_django.core.states import TASK_FINAL, Origin, TaskStatus
+from cloaca_django.core.states import TASK_FINAL, TaskStatus
 from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution, TaskLog
 
 TASKS_A_PAGE = 300
@@ -111,15 +113,14 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
     }
 
 
-def _tags(facts: RunFacts) -> Iterator[tuple[str, str]]:
-    """Return what is worth knowing of a run beside its status, each with a tone."""
+def _tags(facts: RunFacts) -> Iterator[Tag]:
     running = [task for task in facts.tasks if task.status == TaskStatus.RUNNING]
-    if any(task.worker_id not in facts.workers for task in running):
-        yield _("stalled: its worker is not heard of"), "bad"
-    if any(task.crashes for task in facts.tasks):
-        yield _("recovered from a lost worker"), "wait"
-    if facts.run.origin == Origin.ADMIN:
-        yield _("started by hand"), "off"
+    return attention.tags(
+        facts.run, facts.at, counts=facts.counts,
+        crashes=sum(task.crashes for task in facts.tasks),
+        owners={task.worker_id for task in running if task.worker_id},
+        heard_of=facts.heard_of,
+    )  # fmt: skip
 
 
 def _poll(facts: RunFacts) -> int:

@@ -42,6 +42,8 @@ class WorkerFacts:
     name: str
     state: str
     is_claiming: bool
+    is_heard_of: bool
+    heartbeat_at: datetime
     running: int
     concurrency: int
     queues: frozenset[str]
@@ -87,6 +89,11 @@ class RunFacts:
         """When the run ended, or now."""
         end: datetime | None = self.run.finished_at
         return end or self.at
+
+    @property
+    def heard_of(self) -> frozenset[UUID]:
+        """The workers whose lease holds."""
+        return frozenset(worker.id for worker in self.workers.values() if worker.is_heard_of)
 
     @cached_property
     def by_name(self) -> Mapping[str, TaskExecution]:
@@ -158,15 +165,17 @@ def read_workers(alias: str, at: datetime) -> list[WorkerFacts]:
     found = Worker.objects.using(alias).alive().annotate(running=Coalesce(Subquery(count), 0))
     claiming = Worker.objects.using(alias).claiming(at).values("pk")
     found = found.annotate(is_claiming=Case(When(pk__in=claiming, then=True), default=False))
-    return [_worker(row) for row in found]
+    return [_worker(row, at) for row in found]
 
 
-def _worker(row: Any) -> WorkerFacts:
+def _worker(row: Any, at: datetime) -> WorkerFacts:
     return WorkerFacts(
         id=row.pk,
         name=str(row),
         state=row.state,
         is_claiming=row.is_claiming,
+        is_heard_of=row.lease_until > at,
+        heartbeat_at=row.heartbeat_at,
         running=row.running,
         concurrency=row.concurrency,
         queues=frozenset(row.queues.split(",")),

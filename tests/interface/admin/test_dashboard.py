@@ -79,8 +79,7 @@ def test_the_page_costs_the_same_with_few_and_many_rows(
         scenes.task(made, "a", TaskStatus.RUNNING)
         scenes.worker(pid=at)
         schedule(f"s{at}", 100)
-    # More tables than any other page looks at.
-    with django_assert_max_num_queries(MOST_QUERIES + 3):
+    with django_assert_max_num_queries(MOST_QUERIES):
         shown(operator)
 
 

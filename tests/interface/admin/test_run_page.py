@@ -219,4 +219,6 @@ def test_a_run_without_any_task_row_says_so_and_has_all_its_pages(operator, boss
     for name in ("retry", "rerun", "cancel"):
         place = reverse(f"admin:cloaca_django_pipelineexecution_{name}", args=[run.pk])
         assert boss.post(place, {"reason": "x"}, follow=True).status_code == 200, name
-    assert operator.get(reverse("admin:cloaca_django_pipelineexecution_changelist")).status_code == 200
+    assert (
+        operator.get(reverse("admin:cloaca_django_pipelineexecution_changelist")).status_code == 200
+    )
