@@ -16,6 +16,7 @@ CANCEL = "cancel_execution"
 DELETE_RUN = "delete_pipelineexecution"
 VIEW_CONTEXT = "view_context"
 DRAIN = "drain_worker"
+FORGET = "delete_worker"
 CHANGE_SCHEDULE = "change_cronschedule"
 
 

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cloaca_django.admin import (
     access,
@@ -20,6 +21,7 @@ from cloaca_django.admin import (
     workflow_acts,
     workflow_reads,
 )
+from cloaca_django.admin.choices import Filter, choose
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
@@ -38,6 +40,17 @@ from cloaca_django.models import (
 )
 
 MAX_LISTED = 50
+
+FILTERS = (
+    Filter(
+        "state", gettext_lazy("State"), lambda entry: entry.standing,
+        lambda standing: workflow_reads.STANDINGS[standing],
+    ),
+    Filter(
+        "schedule", gettext_lazy("Schedule"), lambda entry: "yes" if entry.is_scheduled else "no",
+        lambda answer: gettext_lazy("scheduled") if answer == "yes" else gettext_lazy("none"),
+    ),
+)  # fmt: skip
 
 
 @admin.register(WorkflowControl)
@@ -71,9 +84,11 @@ class WorkflowAdmin(ReadOnlyAdmin):
         """Show every workflow with how its last runs went."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        known = workflow_reads.catalogue(settings.DATABASE)
+        chosen, filters = choose(request, known, FILTERS)
         return self.page(
-            request, "workflows.html", title=_("Workflows"),
-            entries=workflow_reads.catalogue(settings.DATABASE),
+            request, "workflows.html", title=_("Workflows"), choices=filters, is_empty=not known,
+            entries=[(one, list(self._buttons(request, one.row))) for one in chosen],
             now=overview.read_clock(settings.DATABASE),
             may_run=access.may(request, access.RUN),
         )  # fmt: skip

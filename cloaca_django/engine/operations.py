@@ -145,6 +145,15 @@ def drain(session: Session, worker: UUID, *, by: str = "") -> bool:
     return asked
 
 
+def forget(session: Session, worker: UUID, *, by: str = "") -> bool:
+    """Delete the row of a worker that has ended. False for one that lives or still owns tasks."""
+    inputs.check_words("forget()", by=by)
+    is_gone = bool(session.run(sql_workers.forget_worker, worker=worker))
+    if is_gone:
+        logger.info("worker forgotten", extra={"worker_id": str(worker), "by": by})
+    return is_gone
+
+
 def replay(
     session: Session,
     run_id: UUID,
