@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib import messages
@@ -48,18 +48,19 @@ class Why(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """Who does it, to what, and why."""
+    """Who does it, to what, and why. By its ``key`` a form that is sent twice makes one run."""
 
     row: Any
     by: str
     reason: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """What came out: a sentence for people, one for the log, and the run that was made, if any.
 
-    ``is_gone`` says that the row does not exist any more.
+    ``is_gone`` says that the row does not exist any more. An empty ``logged`` is not logged.
     """
 
     says: str
@@ -98,10 +99,21 @@ RUNS = Counting(
 )
 
 
-class ReasonForm(forms.Form):
-    """Why somebody does it."""
+class OnceForm(forms.Form):
+    """A form that may be sent twice and acts once: what it makes is known by its key."""
 
     required_css_class = "required"
+
+    once = forms.UUIDField(required=False, initial=uuid4, widget=forms.HiddenInput)
+
+    def key_for(self, row: Any) -> str | None:
+        """Return the key of what this form makes for a row; None for a form without its field."""
+        once = self.cleaned_data.get("once")
+        return f"admin:{once.hex}:{row.pk}"[:255] if once else None
+
+
+class ReasonForm(OnceForm):
+    """Why somebody does it."""
 
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -132,7 +144,7 @@ def ask(page: ReadOnlyAdmin, request: HttpRequest, object_id: str, *, act: Act) 
         messages.warning(request, refusal)
         return HttpResponseRedirect(page.url("change", row.pk))
     if request.method == "POST" and form.is_valid():
-        done = attempt(page, request, row, act=act, reason=form.cleaned_data.get("reason", ""))
+        done = attempt(page, request, row, act=act, form=form)
         if done is not None:
             messages.success(request, done.says)
         return HttpResponseRedirect(_place_after(page, row, done))
@@ -159,18 +171,19 @@ def _place_after(page: ReadOnlyAdmin, row: Any, done: Done | None) -> str:
 
 
 def attempt(
-    page: ReadOnlyAdmin, request: HttpRequest, row: Any, *, act: Act, reason: str
+    page: ReadOnlyAdmin, request: HttpRequest, row: Any, *, act: Act, form: ReasonForm
 ) -> Done | None:
-    """Do it and log it; None, after a message, when the engine refused."""
+    """Do it and log it; None, after a message, when the engine refused. The form is valid."""
+    reason = form.cleaned_data.get("reason", "").strip()
     try:
-        done = act.perform(Doing(row, access.name_of(request), reason.strip()))
+        done = act.perform(Doing(row, access.name_of(request), reason, form.key_for(row)))
     except CloacaError as error:
         # Somebody, or the run itself, was faster.
         messages.warning(request, _("%(what)s: %(error)s") % {"what": row, "error": error})
         return None
     if done.is_gone:
         _log_deletion(request, row, done.logged)
-    else:
+    elif done.logged:
         page.log_change(request, row, done.logged)
     return done
 
@@ -240,8 +253,7 @@ def do_to_many(
         messages.error(request, _("Nothing was done: a reason is needed."))
         return HttpResponseRedirect(page.url("changelist"))
     chosen = sort_out(rows, act)
-    reason = form.cleaned_data.get("reason", "")
-    done = [attempt(page, request, row, act=act, reason=reason) for row in chosen.eligible]
+    done = [attempt(page, request, row, act=act, form=form) for row in chosen.eligible]
     count = sum(one is not None for one in done)
     text = counting.done(count)
     if left := len(chosen.refused):

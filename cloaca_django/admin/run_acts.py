@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,7 +17,7 @@ from cloaca_django.core import registry
 from cloaca_django.core.states import RUN_FINAL, RunStatus, TaskStatus
 from cloaca_django.dialect import open_session
 from cloaca_django.engine import retention
-from cloaca_django.models import TaskExecution
+from cloaca_django.models import PipelineExecution, TaskExecution
 from cloaca_django.runner import DefaultRunner
 
 SHOWN = 12
@@ -142,11 +143,23 @@ def _delete(doing: Doing) -> Done:
     return Done(_("The run was deleted."), logged, is_gone=True)
 
 
+def made_by(key: str | None) -> UUID | None:
+    """Return the run that a form made which is sent once more."""
+    runs = PipelineExecution.objects.using(settings.DATABASE)
+    found: UUID | None = (
+        runs.filter(idempotency_key=key).values_list("pk", flat=True).first() if key else None
+    )
+    return found
+
+
 def _again(verb: str, *, from_start: bool) -> Callable[[Doing], Done]:
     def perform(doing: Doing) -> Done:
+        if (before := made_by(doing.key)) is not None:
+            return Done(_("This run was started already: %s") % before, "", before)
         made = runner().replay(
-            doing.row.pk, from_start=from_start, by=doing.by, reason=doing.reason
-        )
+            doing.row.pk, from_start=from_start, idempotency_key=doing.key, by=doing.by,
+            reason=doing.reason,
+        )  # fmt: skip
         says = _("A new run was started: %s") % made.id
         return Done(says, _logged(f"{verb} as {made.id}", doing), made.id)
 

@@ -11,7 +11,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin.confirming import MAX_REASON
+from cloaca_django.admin.confirming import MAX_REASON, OnceForm
 from cloaca_django.core.context import Context
 from cloaca_django.core.params import REQUIRED, Param
 from cloaca_django.core.workflow import Workflow
@@ -27,10 +27,8 @@ _FIELDS: Mapping[type, tuple[type[forms.Field], Any]] = {
 }
 
 
-class AboutForm(forms.Form):
+class AboutForm(OnceForm):
     """What every run may be given, whatever its workflow declares."""
-
-    required_css_class = "required"
 
     context = forms.CharField(
         label=gettext_lazy("Further context (JSON)"),

@@ -177,9 +177,15 @@ class WorkflowAdmin(ReadOnlyAdmin):
         given = run_form.values_of(workflow, inputs) if inputs is not None else {}
         runner = run_acts.runner()
         by, reason = access.name_of(request), about.cleaned_data["reason"].strip()
+        key = about.key_for(control)
+        if (before := run_acts.made_by(key)) is not None:
+            messages.success(request, _("This run was started already: %s") % before)
+            return before
         try:
             # As the command does: who asks is not for callers of enqueue() to say.
-            facts = {"start_at": about.start, "created_by": by, "reason": reason}
+            facts = {
+                "start_at": about.start, "created_by": by, "reason": reason, "idempotency_key": key,
+            }  # fmt: skip
             options = runner._options(
                 origin=Origin.ADMIN, **checked.run_options("enqueue()", facts)
             )
