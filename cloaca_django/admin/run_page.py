@@ -29,7 +29,7 @@ from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.conf import settings
 from cloaca_django.core.states import TASK_FINAL, TaskStatus
-from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution, TaskLog
+from cloaca_django.models import TaskAttempt, TaskExecution, TaskLog
 
 TASKS_A_PAGE = 300
 # While something runs its bar grows, so a page is not the same for longer than this.
@@ -237,8 +237,3 @@ def _words(task: TaskExecution, facts: RunFacts) -> str:
 def _title(task: TaskExecution, facts: RunFacts) -> str:
     parts = [task.name, vocabulary.word(task.status).label, waiting.sentence(task, facts)]
     return ": ".join(part for part in parts if part)
-
-
-def last_failure(run: PipelineExecution) -> str:
-    """Return the first line of why a run failed."""
-    return run.error_message.strip().partition("\n")[0]

@@ -31,6 +31,11 @@ from cloaca_django.models import (
 MAX_EXPLAINED = 20
 MAX_TEXT = 6_000
 MAX_ATTEMPTS = 2_000
+# A task's own page has so many attempts, the newest of them with more of what they said.
+MAX_LISTED = 200
+MAX_WHOLE = 20
+MAX_NEWEST_TEXT = 32_000
+MAX_OLDER_TEXT = 2_000
 MAX_CHILDREN = 50
 
 
@@ -144,6 +149,22 @@ def _logs(alias: str, explained: list[int]) -> Iterator[TaskLog]:
     if explained:
         found = TaskLog.objects.using(alias).filter(task__in=explained).defer("text")
         yield from found.annotate(tail=Right("text", MAX_TEXT)).order_by("attempt")
+
+
+def read_task(
+    alias: str, task: TaskExecution, *, with_logs: bool
+) -> tuple[list[Any], dict[int, str]]:
+    """Read the attempts of a task, newest first, and the ends of its logs by attempt."""
+    is_new = When(attempt__gt=task.attempt - MAX_WHOLE, then=MAX_NEWEST_TEXT)
+    length = Case(is_new, default=MAX_OLDER_TEXT)
+    attempts = TaskAttempt.objects.using(alias).filter(task=task).defer("traceback")
+    found = attempts.annotate(shown_traceback=Right("traceback", length))
+    logs: dict[int, str] = {}
+    if with_logs:
+        kept = TaskLog.objects.using(alias).filter(task=task).order_by("-attempt")
+        tails = kept.annotate(tail=Right("text", length)).values_list("attempt", "tail")
+        logs = dict(tails[:MAX_LISTED])
+    return list(found.order_by("-id")[:MAX_LISTED]), logs
 
 
 def _by_task(rows: Iterator[Any]) -> Mapping[int, Sequence[Any]]:

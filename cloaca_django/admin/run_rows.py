@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from cloaca_django.admin import attention, spans, vocabulary
+from cloaca_django.admin import attention, plain, spans, vocabulary
 from cloaca_django.admin.attention import Tag
 from cloaca_django.core.states import TASK_FINAL, RunStatus, TaskStatus
 from cloaca_django.engine import overview
@@ -114,10 +114,11 @@ class RunRows:
         """Say in a sentence what happened last."""
         match row.shown_status:
             case RunStatus.FAILED | RunStatus.CANCELLED:
-                return _cut(row.error_message)
+                return plain.first_line(row.error_message, MAX_WORDS)
             case RunStatus.PAUSED:
                 text = _("paused by %s") % (row.paused_by or "?")
-                return _cut(f"{text}: {row.pause_reason}" if row.pause_reason else text)
+                words = f"{text}: {row.pause_reason}" if row.pause_reason else text
+                return plain.first_line(words, MAX_WORDS)
             case RunStatus.RUNNING if running := self._running.get(row.pk):
                 first = running[0]
                 length = spans.span(spans.between(first.since, self.at) or 0.0)
@@ -165,8 +166,3 @@ def _pips(counts: Mapping[str, int], total: int, wide: int) -> Any:
 def _status(row: Any) -> SafeString:
     facts = {"word": vocabulary.word(row.shown_status)}
     return render_to_string("admin/cloaca_django/part_status.html", facts)
-
-
-def _cut(text: str) -> str:
-    first = text.strip().partition("\n")[0]
-    return f"{first[:MAX_WORDS]}…" if len(first) > MAX_WORDS else first

@@ -10,12 +10,13 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from cloaca_django.admin import access, attention, run_acts
+from cloaca_django.admin import access, attention, plain, run_acts
 from cloaca_django.admin.run_rows import RunRows
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.models import WorkflowControl
 
 MAX_SHOWN = 8
+MAX_WORDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def of_runs(request: HttpRequest, rows: RunRows, runs: Sequence[Any]) -> Iterato
         facts = rows.facts(run)
         if run.status == RunStatus.FAILED:
             may = may_retry and not run_acts.RETRY.refusal(run)
-            says = first_line(run.error_message)
+            says = plain.first_line(run.error_message, MAX_WORDS)
             yield Trouble(run.workflow_name, says, run.finished_at, run.status, run, may)
         else:
             wrong = [tag for tag in facts.tags if tag in {attention.STALLED, attention.LATE}]
@@ -54,7 +55,7 @@ def of_schedules(late: Sequence[Any], parked: Sequence[Any]) -> Iterator[Trouble
             str(schedule), says, schedule.next_run_at, TaskStatus.SCHEDULED, schedule=schedule
         )
     for schedule in parked[:MAX_SHOWN]:
-        says = first_line(schedule.error_message)
+        says = plain.first_line(schedule.error_message, MAX_WORDS)
         yield Trouble(str(schedule), says, schedule.parked_at, TaskStatus.HELD, schedule=schedule)
 
 
@@ -64,8 +65,3 @@ def of_workflows(alias: str) -> Iterator[Trouble]:
         says = _("paused by %s") % (control.paused_by or "?")
         says += f": {control.pause_reason}" if control.pause_reason else ""
         yield Trouble(control.name, says, control.paused_at, RunStatus.PAUSED)
-
-
-def first_line(text: str) -> str:
-    """Return as much of an error as a line of a list has room for."""
-    return text.strip().partition("\n")[0][:200]

@@ -174,13 +174,13 @@ def _running() -> Mapping[UUID, Sequence[Any]]:
     return found
 
 
-def _settled() -> Mapping[UUID, Mapping[str, int]]:
+def _settled() -> Mapping[UUID | None, Mapping[str, int]]:
     """Count how the newest tasks ended, by the worker that had them last."""
     tasks = TaskExecution.objects.using(settings.DATABASE).order_by()
     newest = tasks.aggregate(newest=Max("pk"))["newest"] or 0
     recent = tasks.filter(pk__gt=newest - NEWEST_TASKS, worker_id__isnull=False)
     counts = recent.values("worker_id", "status").annotate(count=Count("pk"))
-    found: dict[UUID, dict[str, int]] = defaultdict(dict)
+    found: dict[UUID | None, dict[str, int]] = defaultdict(dict)
     for row in counts.values_list("worker_id", "status", "count", named=True):
         found[row.worker_id][row.status] = row.count
     return found
