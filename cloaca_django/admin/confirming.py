@@ -226,8 +226,9 @@ def ask_for_many(
     return page.page(
         request,
         "confirm_many.html",
-        title=str(act.label),
+        title=f"{str(act.label).rstrip('…')}?",
         act=act,
+        explains=list(act.explains(chosen.eligible[0]))[:1] if chosen.eligible else [],
         form=ReasonForm(why=act.why),
         chosen=chosen,
         limit=limit if len(rows) > limit else 0,

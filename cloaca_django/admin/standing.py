@@ -100,8 +100,14 @@ def _latest(late: Sequence[CronSchedule], at: datetime) -> str:
 def signs(glance: Glance, workers: Sequence[WorkerFacts], alias: str) -> Iterator[Sign]:
     """Yield what there is to say of workers, schedules, recovery and the database."""
     heard = [worker for worker in workers if worker.is_heard_of]
-    text = _("Workers: %(heard)d of %(all)d heard of") % {"heard": len(heard), "all": len(workers)}
-    yield Sign("good" if heard and len(heard) == len(workers) else "bad", text)
+    if not workers:
+        yield Sign("bad", _("Workers: none"))
+    else:
+        text = _("Workers: %(heard)d of %(all)d heard of") % {
+            "heard": len(heard),
+            "all": len(workers),
+        }
+        yield Sign("good" if len(heard) == len(workers) else "bad", text)
     claiming = [worker for worker in heard if worker.is_claiming]
     if claiming:
         # Every worker fires schedules; there is no leader.
