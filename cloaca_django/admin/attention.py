@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy
 
 from cloaca_django.admin.vocabulary import Text
@@ -17,6 +18,8 @@ from cloaca_django.models import PipelineExecution, TaskExecution, Worker, Workf
 
 # A failure that nobody repeated is of interest for so long.
 TROUBLE_DAYS = 7
+# A bad day leaves more failures than anybody reads; of so many it is asked whether they wait.
+MAX_FAILED = 1_000
 # A run or a schedule is late when nobody has taken it this long after its time.
 LATE_SECONDS = 60
 
@@ -47,8 +50,10 @@ def runs(alias: str, at: datetime) -> QuerySet[Any]:
 
 def _failed(alias: str, at: datetime) -> QuerySet[PipelineExecution]:
     since = at - timedelta(days=TROUBLE_DAYS)
-    troubled = PipelineExecution.objects.using(alias).troubled()
-    return troubled.filter(status=RunStatus.FAILED, finished_at__gte=since, children__isnull=True)
+    failed = PipelineExecution.objects.using(alias).troubled().filter(status=RunStatus.FAILED)
+    edge = failed.newest_first().values("pk")[MAX_FAILED : MAX_FAILED + 1]
+    newest = failed.filter(pk__gt=Coalesce(Subquery(edge), UUID(int=0)))
+    return newest.filter(finished_at__gte=since, children__isnull=True)
 
 
 def _stalled(alias: str, at: datetime) -> QuerySet[TaskExecution]:

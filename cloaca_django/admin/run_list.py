@@ -14,6 +14,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.loader import render_to_string
+from django.utils.dateparse import parse_datetime
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -34,6 +35,7 @@ MAX_CHOSEN = 1_000
 # Where no index leads to what a filter leaves, so many runs are looked through at once.
 MAX_WALKED = 100_000
 LIVE_SECONDS = 15
+MAX_NEWS = 1_000
 BEFORE = "before"
 ID_PREFIX = 4
 
@@ -181,15 +183,19 @@ class RunListAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {**facts, **(extra_context or {})})
 
     def changes_view(self, request: HttpRequest) -> HttpResponse:
-        """Say how many runs are newer than the list that was shown, as JSON for the script."""
+        """Say how many runs are newer than the list that was shown, or ended since, as JSON."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        since = _uuid(request.GET.get("since", ""))
-        found = PipelineExecution.objects.using(settings.DATABASE).newest_first()
-        found = found.filter(pk__gt=since) if since else found
-        count = len(found.values_list("pk", flat=True)[:1000])
-        text = ngettext("%d new run", "%d new runs", count) % count if count else ""
-        return JsonResponse({"new": count, "text": text})
+        since, at = _uuid(request.GET.get("since", "")), _moment(request.GET.get("at", ""))
+        runs = PipelineExecution.objects.using(settings.DATABASE)
+        found = runs.filter(pk__gt=since) if since else runs
+        new = len(found.newest_first().values_list("pk", flat=True)[:MAX_NEWS])
+        ended = runs.filter(finished_at__gt=at) if at else runs.none()
+        ended = ended.filter(pk__lte=since) if since else ended.none()
+        old = len(ended.order_by().values_list("pk", flat=True)[:MAX_NEWS])
+        words = [ngettext("%d new run", "%d new runs", new) % new if new else ""]
+        words += [ngettext("%d ended", "%d ended", old) % old if old else ""]
+        return JsonResponse({"new": new, "ended": old, "text": ", ".join(filter(None, words))})
 
     def bulk_view(self, request: HttpRequest, *, slug: str) -> HttpResponse:
         """Do to many runs what was asked and confirmed."""
@@ -255,6 +261,14 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def _id_range(term: str) -> tuple[UUID, UUID] | None:

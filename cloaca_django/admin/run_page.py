@@ -29,7 +29,7 @@ from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.conf import settings
 from cloaca_django.core.states import TASK_FINAL, TaskStatus
-from cloaca_django.models import TaskAttempt, TaskExecution, TaskLog
+from cloaca_django.models import TaskAttempt, TaskExecution, TaskLog, Worker
 
 TASKS_A_PAGE = 300
 # While something runs its bar grows, so a page is not the same for longer than this.
@@ -48,6 +48,7 @@ class TaskRow:
     waited: float | None
     took: float | None
     worker: str
+    is_known_worker: bool
     attempts: Sequence[TaskAttempt]
     log: TaskLog | None
     is_running: bool
@@ -106,6 +107,7 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "rows": rows,
         "pages": pages,
         "may_see_context": may_see,
+        "may_see_workers": access.may_view(request, Worker),
         "contents": changes.read(facts, may_see=may_see),
         "events": run_events.tell(facts),
         "poll": _poll(facts),
@@ -160,6 +162,7 @@ def _rows(facts: RunFacts, tasks: Sequence[TaskExecution]) -> Iterator[TaskRow]:
             waited=_waited(task, facts),
             took=_took(task, facts),
             worker=_worker(task, facts),
+            is_known_worker=task.worker_id in facts.workers,
             attempts=attempts,
             log=logs[-1] if logs else None,
             is_running=task.status == TaskStatus.RUNNING,

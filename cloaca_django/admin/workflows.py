@@ -109,13 +109,15 @@ class WorkflowAdmin(ReadOnlyAdmin):
         runs = workflow_reads.runs_of(alias, name)
         judged = workflow_reads.health(alias, runs)
         schedules = CronSchedule.objects.using(alias).filter(workflow_name=name)
+        planned = list(schedules.by_workflow()[:MAX_LISTED])
         by_name = {one.name: one for one in judged}
         return self.page(
             request, "workflow.html", title=name, original=control, control=control,
             workflow=workflow, versions=stored, record=workflow_reads.record(runs),
             last=runs[0] if runs else None, health=judged,
             drawing=workflow_reads.drawing(name, workflow, stored, by_name),
-            inputs=_declared(workflow), schedules=list(schedules.by_workflow()[:MAX_LISTED]),
+            inputs=_declared(workflow), schedules=planned, module=_module(workflow),
+            next_run=min((one.next_run_at for one in planned if _is_planned(one)), default=None),
             now=overview.read_clock(alias), buttons=list(self._buttons(request, control)),
             may_run=workflow is not None and access.may(request, access.RUN),
         )  # fmt: skip
@@ -200,6 +202,16 @@ class WorkflowAdmin(ReadOnlyAdmin):
         self.log_change(request, control, f"Started run {made.id}.")
         messages.success(request, _("The run was started."))
         return made.id
+
+
+def _is_planned(schedule: CronSchedule) -> bool:
+    return schedule.enabled and schedule.parked_at is None and schedule.next_run_at is not None
+
+
+def _module(workflow: Workflow | None) -> str:
+    """Return where the code of a workflow is, as Python calls the place."""
+    first = workflow.tasks[0].function if workflow is not None and workflow.tasks else None
+    return str(getattr(first, "__module__", "") or "")
 
 
 def _say_problems(error: InvalidParams, about: run_form.AboutForm, inputs: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
+from cloaca_django.admin import attention, run_list
 from cloaca_django.core.states import Origin, RunStatus, TaskStatus, WorkerState
 from cloaca_django.dialect import history
 from cloaca_django.models import PipelineExecution, WorkflowControl
@@ -47,6 +48,13 @@ def test_failed_runs_wait_for_somebody_until_they_are_repeated_or_old(operator):
     scenes.run("cancelled", RunStatus.CANCELLED)
     scenes.run("fine")
     assert shown(operator) == {"failed", "late in the end"}
+
+
+def test_of_the_failures_of_a_bad_day_the_newest_are_shown(operator, monkeypatch):
+    monkeypatch.setattr(attention, "MAX_FAILED", 2)
+    for at in range(4):
+        scenes.run(f"failed{at}", RunStatus.FAILED, age=900 - at)
+    assert shown(operator) == {"failed2", "failed3"}
 
 
 def test_runs_are_stalled_whose_worker_is_not_heard_of(operator):
@@ -137,8 +145,6 @@ def test_the_names_of_workflows_with_runs_are_found(transactional_db):
 
 @pytest.mark.parametrize("query", ["?origin=retry", "?status=Completed&workflow=w", "?q=a"])
 def test_looking_through_a_long_history_stops_and_may_be_continued(operator, monkeypatch, query):
-    from cloaca_django.admin import run_list
-
     monkeypatch.setattr(run_list, "MAX_WALKED", 3)
     old = scenes.run("a", age=900, origin=Origin.RETRY)
     PipelineExecution.objects.filter(pk=old.pk).update(workflow_name="w")
