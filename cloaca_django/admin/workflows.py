@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -117,7 +118,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
             last=runs[0] if runs else None, health=judged,
             drawing=workflow_reads.drawing(name, workflow, stored, by_name),
             inputs=_declared(workflow), schedules=planned, module=_module(workflow),
-            next_run=min((one.next_run_at for one in planned if _is_planned(one)), default=None),
+            next_run=_first_of(planned),
             now=overview.read_clock(alias), buttons=list(self._buttons(request, control)),
             may_run=workflow is not None and access.may(request, access.RUN),
         )  # fmt: skip
@@ -204,8 +205,10 @@ class WorkflowAdmin(ReadOnlyAdmin):
         return made.id
 
 
-def _is_planned(schedule: CronSchedule) -> bool:
-    return schedule.enabled and schedule.parked_at is None and schedule.next_run_at is not None
+def _first_of(schedules: list[CronSchedule]) -> datetime | None:
+    """Return when the first of some schedules runs next."""
+    planned = [one for one in schedules if one.enabled and one.parked_at is None]
+    return min((one.next_run_at for one in planned if one.next_run_at is not None), default=None)
 
 
 def _module(workflow: Workflow | None) -> str:
