@@ -33,7 +33,7 @@ from cloaca_django.models import PipelineExecution
 MAX_COUNTED = 10_000
 MAX_CHOSEN = 1_000
 # Where no index leads to what a filter leaves, so many runs are looked through at once.
-MAX_WALKED = 100_000
+MAX_WALKED = 50_000
 LIVE_SECONDS = 15
 MAX_NEWS = 1_000
 BEFORE = "before"

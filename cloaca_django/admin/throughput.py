@@ -60,7 +60,7 @@ def read(alias: str, at: datetime, *, counted_since: datetime | None) -> Through
     start = at - timedelta(hours=HOURS)
     is_cut = counted_since is not None and counted_since > start
     since = counted_since if counted_since is not None and is_cut else start
-    runs = PipelineExecution.objects.using(alias).order_by().filter(finished_at__gte=since)
+    runs = PipelineExecution.objects.using(alias).order_by().filter(finished_at__gt=since)
     # In UTC: the hours of a zone may begin at half past.
     grouped = runs.annotate(hour=TruncHour("finished_at", tzinfo=UTC)).values("hour", "status")
     rows = list(grouped.annotate(count=Count("pk")))

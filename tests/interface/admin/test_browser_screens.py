@@ -66,6 +66,10 @@ def test_right_to_left_pages_keep_code_and_pictures_as_they_are(visit, operator,
     style = "getComputedStyle(document.querySelector('{}')).direction"
     assert page.evaluate(style.format(".cloaca pre")) == "ltr"
     assert page.evaluate(style.format(".cloaca-picture")) == "ltr"
+    assert page.evaluate(style.format(".cloaca-graph-box")) == "ltr"
+    # The axis of time and the bars below it run the same way.
+    assert page.evaluate(style.format("td.cloaca-of-time")) == "ltr"
+    assert page.evaluate(style.format("th.cloaca-of-time")) == "ltr"
     assert page.evaluate("document.querySelector('#content').scrollWidth") <= 1280
 
 
