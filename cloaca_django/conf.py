@@ -162,6 +162,11 @@ class Settings:
             return None
         return _number("ADMIN_POLL_SECONDS", 2, low=2, high=3600, note=" or None")
 
+    @property
+    def ADMIN_DELETE_RUNS(self) -> bool:
+        """Whether the admin lets who has the permission delete runs that ended."""
+        return _switch("ADMIN_DELETE_RUNS", default=False)
+
     # Where and how
 
     @property

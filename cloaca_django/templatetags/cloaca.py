@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from cloaca_django import clock
-from cloaca_django.admin import access, dashboard, spans, tenant, vocabulary
+from cloaca_django.admin import access, dashboard, plain, spans, tenant, vocabulary
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
 from cloaca_django.models import CronSchedule, PipelineExecution, Worker
@@ -60,6 +60,12 @@ def since(moment: datetime, at: datetime) -> SafeString:
 def exact(moment: datetime | None) -> str:
     """Return a moment to the second, in the reader's zone, with the zone's name."""
     return NONE if moment is None else spans.exact(moment)
+
+
+@register.filter(name="cloaca_text")
+def text(value: object) -> str:
+    """Return what a program wrote without its control characters."""
+    return plain.text(str(value))
 
 
 @register.filter(name="cloaca_rest")
