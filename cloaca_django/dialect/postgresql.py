@@ -319,7 +319,8 @@ class PostgresTransport:
     SETTINGS = (
         "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
         " SET TIME ZONE 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '5s';"
-        " SET idle_in_transaction_session_timeout = '60s'; SET jit = off"
+        " SET idle_in_transaction_session_timeout = '60s'; SET jit = off;"
+        " SET plan_cache_mode = force_generic_plan"
     )
 
     def __init__(self, params: Mapping[str, Any], *, schema: str = "") -> None:
