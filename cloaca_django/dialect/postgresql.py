@@ -78,6 +78,17 @@ class PostgresFragments:
             f" FROM jsonb_array_elements(%({rows})s::jsonb) WITH ORDINALITY AS e(x, n)) AS o"
         )
 
+    def nested(self, columns: str, arrays: str, rows: str) -> str:
+        """Return a source of the arrays in a column of ``rows``."""
+        picked = ", ".join(
+            f"(e.x->>{at})::{kind} AS o_{name}"
+            for at, (name, kind) in enumerate(pair.split() for pair in columns.split(", "))
+        )
+        return (
+            f"(SELECT {picked} FROM {rows}"
+            f" CROSS JOIN LATERAL jsonb_array_elements({arrays}) AS e(x)) AS o"
+        )
+
     def by(self, index: str) -> str:
         return ""  # the planner finds it: see PostgresTransport.SETTINGS
 
@@ -100,23 +111,51 @@ FRAGMENTS = PostgresFragments()
 
 def settle_statement(d: PostgresFragments, *, wait: bool) -> str:
     """Lock runs and write outcomes in one round trip; the first column tells the rows apart."""
+    return f"""
+        WITH {_locked_and_written(d, sql.OUTCOME_COLUMNS, wait=wait)}
+        SELECT NULL::bigint, run_id, run_status, revision, is_paused FROM locked
+        UNION ALL SELECT o_id, NULL, NULL, NULL, NULL FROM written"""
+
+
+def _locked_and_written(
+    d: PostgresFragments, columns: str, *, wait: bool = False, only: str = ""
+) -> str:
+    """Return the CTEs that lock runs and write outcomes; ``only``: one more condition on these."""
     paused = workflow_is_paused("r.workflow_name")
     # Each outcome carries its run along: joining two CTEs would be a loop over both. The status is
     # hidden from the planner (|| ''), or it walks the index of running tasks once per outcome.
-    return f"""
-        WITH locked AS MATERIALIZED (
+    return f"""locked AS MATERIALIZED (
             SELECT o.*, r.id AS run_id, r.status AS run_status, r.revision,
                 r.paused_at IS NOT NULL OR {paused} AS is_paused
-            FROM {d.source(sql.OUTCOME_COLUMNS)} JOIN cloaca_run r ON r.id = o_run
+            FROM {d.source(columns)} JOIN cloaca_run r ON r.id = o_run
             ORDER BY r.id {d.lock_run if wait else d.lock_run_or_skip}),
         written AS (
             UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused="is_paused")}
             FROM locked
             WHERE t.id = o_id AND {sql.hidden("t.status")} = {RUNNING} AND t.claim_token = o_token
               AND run_status NOT IN {RUN_ENDED}
-            RETURNING t.id)
-        SELECT NULL::bigint, run_id, run_status, revision, is_paused FROM locked
-        UNION ALL SELECT id, NULL, NULL, NULL, NULL FROM written"""
+              {only}
+            RETURNING locked.*)"""
+
+
+def settle_known_statement(d: PostgresFragments) -> str:
+    """Settle in one round trip: outcomes, what they release, and their runs.
+
+    Only of runs that are as the worker knows them, and of each no more than one outcome: so a run
+    moves with its outcome or not at all. Returns the runs that moved.
+    """
+    columns = f"{sql.OUTCOME_COLUMNS}, known uuid, next text, moved uuid, failure text, moves jsonb"
+    moves = d.nested(sql.MOVE_COLUMNS, "o_moves", "written")
+    runs = (
+        "(SELECT run_id AS o_id, o_next AS o_status, o_moved AS o_revision, o_failure AS o_error"
+        " FROM written) AS o"
+    )
+    return f"""
+        WITH {_locked_and_written(d, columns, only="AND revision = o_known AND NOT is_paused")},
+        released AS ({sql.move_tasks(d, moves=moves)}),
+        relaxed AS MATERIALIZED (
+            SELECT set_config('synchronous_commit', 'off', true) WHERE %(relaxed)s)
+        {sql.move_runs(d, moves=f"{runs} LEFT JOIN relaxed ON true")}"""
 
 
 def insert_statement(d: PostgresFragments) -> str:
@@ -172,11 +211,19 @@ def claim_statement(d: PostgresFragments) -> str:
             CASE WHEN t.dependencies = '[]' THEN ({d.tasks_as_json(TASK_COLUMNS)}) END"""
 
 
+def _outcome_values(o: rows.TaskOutcome) -> tuple[object, ...]:
+    return (
+        o.task_id, o.run_id, o.token, o.status, o.changes, o.error_message, o.delay_seconds,
+        int(o.next_attempt),
+    )  # fmt: skip
+
+
 class PostgresSession(Session):
     """The engine's statements on PostgreSQL."""
 
     fragments = FRAGMENTS
     submits_at_once = True
+    settles_at_once = True
 
     def order_parking(self) -> None:
         lock = "pg_advisory_xact_lock(hashtext('cloaca_django.park'), hashtext(current_schema()))"
@@ -206,18 +253,24 @@ class PostgresSession(Session):
     def settle(
         self, outcomes: Sequence[rows.TaskOutcome], *, wait: bool = False
     ) -> tuple[dict[UUID, rows.LockedRun], set[int]]:
-        batch = (
-            (o.task_id, o.run_id, o.token, o.status, o.changes, o.error_message,
-             o.delay_seconds, int(o.next_attempt))
-            for o in outcomes
-        )  # fmt: skip
         locked, written = {}, set()
-        for task, *run in self.run(settle_statement, batch, wait=wait):
+        for task, *run in self.run(settle_statement, map(_outcome_values, outcomes), wait=wait):
             if task is None:
                 locked[run[0]] = self._locked(tuple(run))
             else:
                 written.add(task)
         return locked, written
+
+    def settle_known(
+        self, outcomes: Sequence[rows.KnownOutcome], worker: UUID | None, *, relaxed: bool = False
+    ) -> dict[UUID, rows.RunTimes]:
+        batch = (
+            (*_outcome_values(o.outcome), o.known, o.status, o.revision, o.error_message,
+             [(m.task_id, m.status, m.token, m.reason) for m in o.moves])
+            for o in outcomes
+        )  # fmt: skip
+        found = self.run(settle_known_statement, batch, worker=worker, relaxed=relaxed)
+        return {row[0]: rows.RunTimes(*row[1:]) for row in found}
 
     def claim(
         self,
@@ -247,9 +300,10 @@ class PostgresSession(Session):
         )  # fmt: skip
         return rows.Claim(id, run_id, at, attempt, urgency, revision, run)
 
-    def announce(self, news: str = WORK) -> None:
+    def announce(self, news: str = WORK, *, relaxed: bool = False) -> None:
         payload = {"channel": CHANNEL, "payload": self.schema + news}
-        self.transport.execute("SELECT pg_notify(%(channel)s, %(payload)s)", payload)
+        first = "set_config('synchronous_commit', 'off', true), " if relaxed else ""
+        self.transport.execute(f"SELECT {first}pg_notify(%(channel)s, %(payload)s)", payload)
 
     def clock(self) -> datetime:
         value: datetime = self.run(sql.read_clock)[0][0]

@@ -66,6 +66,8 @@ class Session:
 
     # Whether one statement submits, so that it needs no transaction around it.
     submits_at_once = False
+    # Whether ``settle_known`` settles in one statement, likewise.
+    settles_at_once = False
     # A ``sql.Fragments``; the two databases add what only their own statements use.
     fragments: Any
 
@@ -167,6 +169,16 @@ class Session:
 
         Returns the runs that could be locked and the tasks that were written. Without ``wait`` a
         run that somebody else holds is left out, and so are its outcomes.
+        """
+        raise NotImplementedError
+
+    def settle_known(
+        self, outcomes: Sequence[rows.KnownOutcome], worker: UUID | None, *, relaxed: bool = False
+    ) -> dict[UUID, rows.RunTimes]:
+        """Settle outcomes, one a run, with all that follows, in runs that are as the worker knows.
+
+        Returns the runs that moved, with their times; of the others nothing is written.
+        Precondition: ``settles_at_once``.
         """
         raise NotImplementedError
 
@@ -274,8 +286,11 @@ class Session:
         found = self.run(sql.places, ((id,) for id in task_ids))
         return {row[0]: rows.Place(*row[1:]) for row in found}
 
-    def announce(self, news: str = WORK) -> None:
-        """Tell the schema's idle workers elsewhere, at commit, what there is: WORK or LOOK."""
+    def announce(self, news: str = WORK, *, relaxed: bool = False) -> None:
+        """Tell the schema's idle workers elsewhere, at commit, what there is: WORK or LOOK.
+
+        ``relaxed``: a commit that carries nothing else need not wait for the disk.
+        """
 
     # -- schedules
 

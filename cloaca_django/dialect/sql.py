@@ -171,26 +171,32 @@ def lock_runs(d: Fragments, *, wait: bool) -> str:
         ORDER BY r.id {d.lock if wait else d.lock_or_skip}"""
 
 
-def move_tasks(d: Fragments) -> str:
-    """Write the moves of unclaimed tasks. The caller holds the locks of their runs."""
+MOVE_COLUMNS = "id bigint, status text, token uuid, reason text"
+
+
+def move_tasks(d: Fragments, *, moves: str = "") -> str:
+    """Write the moves of unclaimed tasks. The caller holds the locks of their runs.
+
+    ``moves`` is where they come from, if not from the batch.
+    """
     return f"""
         UPDATE cloaca_task AS t SET status = o_status, reason = o_reason,
             claim_token = o_token,
             worker_id = CASE WHEN o_status = {RUNNING} THEN %(worker)s{d.uuid} END,
             claimed_at = CASE WHEN o_status = {RUNNING} THEN {d.clock} END,
             finished_at = CASE WHEN o_status IN {TASK_ENDED} THEN {d.clock} END
-        FROM {d.source("id bigint, status text, token uuid, reason text")}
+        FROM {moves or d.source(MOVE_COLUMNS)}
         WHERE t.id = o_id AND t.status = {PENDING}"""
 
 
-def move_runs(d: Fragments) -> str:
-    """Write runs' statuses and revisions. The caller holds their locks."""
+def move_runs(d: Fragments, *, moves: str = "") -> str:
+    """Write runs' statuses and revisions. The caller holds their locks. ``moves``: as above."""
     return f"""
         UPDATE cloaca_run AS r SET status = o_status, revision = o_revision,
             started_at = coalesce(started_at, {d.clock}),
             finished_at = CASE WHEN o_status IN {RUN_ENDED} THEN {d.clock} END,
             is_waiting = false, error_message = o_error
-        FROM {d.source("id uuid, status text, revision uuid, error text")}
+        FROM {moves or d.source("id uuid, status text, revision uuid, error text")}
         WHERE r.id = o_id
         RETURNING {d.returning("r.id, r.created_at, r.started_at, r.finished_at")}"""
 

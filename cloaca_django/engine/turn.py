@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from queue import Empty
 from typing import Any
@@ -19,6 +20,7 @@ from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect import Session, sql
 from cloaca_django.engine import (
     claiming,
+    express,
     notices,
     operations,
     salvage,
@@ -108,13 +110,18 @@ class Turn(Ledger):
                 return fired
             self._save_definitions(session)
             effects = self._transact(session, self.batch)
+            if effects.settled.left:
+                # Taken in first: what is written must not be lost with what fails after it.
+                self._take_in(session, effects)
+                effects = self._transact(session, self.batch)
         except Exception as error:
             self._recover(error)
             return False
         self.failures = 0
-        self.batch = Batch(outcomes=effects.settled.waiting)
         try:
-            self._apply(session, effects)
+            self._take_in(session, effects)
+            if effects.is_alone:
+                self._claim_next(session, effects)
             self._settle_stuck()
         except Exception as error:
             self._recover(error)
@@ -176,8 +183,11 @@ class Turn(Ledger):
     def _transact(self, session: Session, batch: Batch) -> Effects:
         session.now = self.now
         self.claimer.renew(0 if self.is_draining else self.room())
-        if not batch and not self.agenda.has_work_besides_claims():
-            return self._claim_alone(session)
+        if not self.agenda.has_work_besides_claims():
+            if not batch:
+                return self._claim_alone(session)
+            if alone := self._carry_alone(session, batch):
+                return alone
         # What is answered or signalled after the commit must outlive a crash of the server.
         expires = self.agenda.is_deadline_due()
         with session.transaction(durable=expires or bool(batch.outcomes or batch.asks)):
@@ -201,6 +211,32 @@ class Turn(Ledger):
             rows = [(d.job.task_id, d.job.token, d.is_deferred) for d in batch.deferrals]
             session.run(sql.mark_deferred, rows)
         return effects
+
+    def _carry_alone(self, session: Session, batch: Batch) -> Effects | None:
+        """Write a batch that one statement can write; None if it takes a transaction.
+
+        A statement is a transaction by itself, and saves the round trips of BEGIN and COMMIT.
+        """
+        if batch.deferrals or (batch.asks and batch.outcomes):
+            return None
+        if batch.asks:
+            limited = any(ask.submission.workflow.max_running is not None for ask in batch.asks)
+            if limited or not session.submits_at_once:
+                return None
+            return replace(self._carry(session, batch), is_alone=True)
+        if not express.takes(session, batch.outcomes, self.memory):
+            return None
+        settled, rest = express.settle(session, batch.outcomes, self.memory, claimer=self.claimer)
+        settled.left = rest
+        return Effects(settled, is_alone=True)
+
+    def _claim_next(self, session: Session, effects: Effects) -> None:
+        """Claim after a batch that was written alone: that commit need not reach the disk."""
+        self.claimer.renew(0 if self.is_draining else self.room())
+        claimed = self._claim_alone(session) if self._wants_claim() else Effects(Settled())
+        self._apply(session, claimed)
+        if effects.leaves_ready and self.claimer.room <= len(claimed.claims):
+            session.announce(relaxed=True)
 
     def _claim_alone(self, session: Session) -> Effects:
         """Claim and nothing else: one statement, whose commit need not reach the disk."""
@@ -294,6 +330,11 @@ class Turn(Ledger):
                 return
 
     # -- after the commit
+
+    def _take_in(self, session: Session, effects: Effects) -> None:
+        """Carry on what is not settled, and act on what is."""
+        self.batch = Batch(outcomes=effects.settled.left + effects.settled.waiting)
+        self._apply(session, effects)
 
     def _apply(self, session: Session, effects: Effects) -> None:
         self._keep(effects.settled)

@@ -1,0 +1,93 @@
+"""Stage 4 in one statement: settles runs that this worker drives and nobody else has touched.
+
+What follows from an outcome is worked out before the run is locked, from memory, and written only
+if the run still has the revision that memory knows. Whatever else comes is for ``settlement``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from cloaca_django.core import registry
+from cloaca_django.core.progress import RunState
+from cloaca_django.core.states import RUN_FINAL, RunStatus, TaskStatus
+from cloaca_django.dialect import Session
+from cloaca_django.dialect.rows import KnownOutcome, LockedRun
+from cloaca_django.engine import settlement
+from cloaca_django.engine.claiming import Claimer
+from cloaca_django.engine.memory import Memory
+from cloaca_django.engine.settlement import Outcome, Settled
+
+
+def takes(session: Session, outcomes: Sequence[Outcome], memory: Memory) -> bool:
+    """Say whether all these outcomes are plain: one a run, completed, with nothing to keep beside.
+
+    The end of a run under ``max_running`` admits another, which is a statement more.
+    """
+    if not session.settles_at_once:
+        return False
+    seen: set[UUID] = set()
+    for outcome in outcomes:
+        state = memory.known(outcome.run_id)
+        if (
+            outcome.status is not TaskStatus.COMPLETED
+            or outcome.log
+            or outcome.run_id in seen
+            or state is None
+            or _may_be_shared(state, outcome.position)
+            or _is_limited(state)
+        ):
+            return False
+        seen.add(outcome.run_id)
+    return bool(outcomes)
+
+
+def _may_be_shared(state: RunState, position: int) -> bool:
+    """Say whether another worker may have claimed a task of a run, and moved the run since."""
+    return any(
+        task.status is TaskStatus.READY and at != position for at, task in enumerate(state.tasks)
+    )
+
+
+def _is_limited(state: RunState) -> bool:
+    workflow = registry.snapshot().get(state.workflow_name)
+    return workflow is not None and workflow.max_running is not None
+
+
+def settle(
+    session: Session,
+    outcomes: Sequence[Outcome],
+    memory: Memory,
+    *,
+    claimer: Claimer,
+    relaxed: bool = False,
+) -> tuple[Settled, list[Outcome]]:
+    """Write outcomes that ``takes`` allowed; the statement commits by itself if nothing is open.
+
+    Returns what was done, and the outcomes that were not written: their runs are locked, paused,
+    ended, or not as memory had them, or a claim does not hold. Of those memory knows nothing now.
+    """
+    settled = Settled()
+    rows = [_row(settled, outcome, memory, claimer) for outcome in outcomes]
+    times = session.settle_known(rows, claimer.worker, relaxed=relaxed)
+    rest = [outcome for outcome in outcomes if outcome.run_id not in times]
+    if rest:
+        memory.forget(outcome.run_id for outcome in rest)
+        settled.assignments = [a for a in settled.assignments if a.state.id in times]
+        settled.states = [state for state in settled.states if state.id in times]
+    settled.accepted = [outcome for outcome in outcomes if outcome.run_id in times]
+    settled.finished = [(s, times[s.id]) for s in settled.states if s.status in RUN_FINAL]
+    return settled, rest
+
+
+def _row(settled: Settled, outcome: Outcome, memory: Memory, claimer: Claimer) -> KnownOutcome:
+    state = memory.known(outcome.run_id)
+    if state is None:
+        raise LookupError(f"run {outcome.run_id} is not in memory; takes() must be asked first")
+    known = state.revision
+    run = LockedRun(state.id, RunStatus.RUNNING, known, is_paused=False)
+    moves = settlement.moved_on(settled, state, [outcome], run, claimer)
+    return KnownOutcome(
+        settlement.row_of(outcome), known, state.status, state.revision, state.error_message, moves
+    )
