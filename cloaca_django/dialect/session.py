@@ -58,7 +58,8 @@ class Transport(Protocol):
 # The fragments are one instance a database, so they are as good a key as any.
 @cache
 def _text(builder: Builder, fragments: Any, options: tuple[tuple[str, Any], ...]) -> str:
-    return builder(fragments, **dict(options))
+    # Without our indentation: psycopg parses a text of over 4,096 characters at every call.
+    return " ".join(builder(fragments, **dict(options)).split())
 
 
 class Session:

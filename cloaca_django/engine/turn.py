@@ -27,11 +27,13 @@ from cloaca_django.engine import (
     settlement,
     submission,
 )
+from cloaca_django.engine.agenda import Crowd
 from cloaca_django.engine.claiming import Assignment
 from cloaca_django.engine.execution import timed_out, unreadable
 from cloaca_django.engine.firing import Firing
 from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
+    WAKE,
     Ask,
     Batch,
     Effects,
@@ -68,16 +70,26 @@ class Turn(Ledger):
         super().__init__(**holdings)
         self.connect = connect
         self.schedules = schedules
+        self._crowd = Crowd()
 
     def wait(self, limit: float) -> None:
         """Wait until something is posted or due, at most ``limit`` seconds; keep what came."""
         if self.batch and not self.failures and not self._locked_since:
             return
-        pause = min(limit, self.seconds_to_next())
+        if self._inbox.empty():
+            self._await_message(min(limit, self.seconds_to_next()))
+        if not self.waiters and (rest := self._crowd.rest()):
+            clock.sleep(rest)
+
+    def _await_message(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         try:
-            message = self._inbox.get(timeout=pause) if pause > 0 else self._inbox.get_nowait()
+            message = self._inbox.get(timeout=seconds)
         except Empty:
             return
+        if message is WAKE:
+            self._crowd.note(found_waiting=False)
         self._take(message)
 
     def seconds_to_next(self) -> float:
@@ -325,9 +337,12 @@ class Turn(Ledger):
     def _collect(self) -> None:
         while len(self.batch.outcomes) < MAX_BATCH and len(self.batch.asks) < MAX_BATCH:
             try:
-                self._take(self._inbox.get_nowait())
+                message = self._inbox.get_nowait()
             except Empty:
                 return
+            if message is WAKE:
+                self._crowd.note(found_waiting=True)
+            self._take(message)
 
     # -- after the commit
 
