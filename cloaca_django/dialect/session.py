@@ -52,6 +52,8 @@ class Transport(Protocol):
 
     def transaction(self, *, durable: bool) -> AbstractContextManager[None]: ...
 
+    def insist(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -102,6 +104,10 @@ class Session:
         """Run the block in one transaction; not ``durable`` lets the commit reach disk later."""
         with self.transport.transaction(durable=durable):
             yield
+
+    def insist(self) -> None:
+        """Let the commit of the open transaction, which was not to be durable, be durable."""
+        self.transport.insist()
 
     def close(self) -> None:
         """Close the connection if it is the engine's own."""

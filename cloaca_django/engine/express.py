@@ -63,13 +63,16 @@ def settle(
     claimer: Claimer,
     relaxed: bool = False,
 ) -> tuple[Settled, list[Outcome]]:
-    """Write outcomes that ``takes`` allowed; the statement commits by itself if nothing is open.
+    """Write outcomes that ``takes`` allowed, in a statement that commits itself.
+
+    ``relaxed`` lets the commit reach disk later, unless a run ends with it.
 
     Returns what was done, and the outcomes that were not written: their runs are locked, paused,
     ended, or not as memory had them, or a claim does not hold. Of those memory knows nothing now.
     """
     settled = Settled()
     rows = [_row(settled, outcome, memory, claimer) for outcome in outcomes]
+    relaxed = relaxed and not any(state.status in RUN_FINAL for state in settled.states)
     times = session.settle_known(rows, claimer.worker, relaxed=relaxed)
     rest = [outcome for outcome in outcomes if outcome.run_id not in times]
     if rest:

@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime
 from queue import Empty
 from typing import Any
 
 from cloaca_django import clock
 from cloaca_django.core import registry
+from cloaca_django.core.options import FULL
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
-from cloaca_django.dialect import Session, sql
+from cloaca_django.dialect import Session
 from cloaca_django.engine import (
     claiming,
-    express,
     notices,
     operations,
     salvage,
-    settlement,
-    submission,
 )
 from cloaca_django.engine.agenda import Crowd
+from cloaca_django.engine.carrier import Carrier
 from cloaca_django.engine.claiming import Assignment
 from cloaca_django.engine.execution import timed_out, unreadable
 from cloaca_django.engine.firing import Firing
-from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
     WAKE,
     Ask,
@@ -39,7 +35,7 @@ from cloaca_django.engine.messages import (
     Effects,
     Moved,
 )
-from cloaca_django.engine.settlement import Outcome, Settled
+from cloaca_django.engine.settlement import Settled
 from cloaca_django.engine.submission import Submitted
 from cloaca_django.errors import NotInTenant
 
@@ -50,14 +46,11 @@ LOCKED_PATIENCE_SECONDS = 5.0
 SALVAGE_AFTER = 6
 
 
-class Turn(Ledger):
+class Turn(Carrier):
     """One worker's transactions over what its ledger holds."""
 
-    # Stands in for the database's clock in tests.
-    now: datetime | None = None
     failures = 0
     _was_lost = False
-    _waits_for_locks = False
     _session: Session | None = None
 
     def __init__(
@@ -65,11 +58,13 @@ class Turn(Ledger):
         *,
         connect: Callable[[], Session],
         schedules: Firing | None = None,
+        durability: str = FULL,
         **holdings: Any,
     ) -> None:
         super().__init__(**holdings)
         self.connect = connect
         self.schedules = schedules
+        self.durability = durability
         self._crowd = Crowd()
 
     def wait(self, limit: float) -> None:
@@ -190,58 +185,6 @@ class Turn(Ledger):
             self._session.close()
             self._session = None
 
-    # -- the transaction
-
-    def _transact(self, session: Session, batch: Batch) -> Effects:
-        session.now = self.now
-        self.claimer.renew(0 if self.is_draining else self.room())
-        if not self.agenda.has_work_besides_claims():
-            if not batch:
-                return self._claim_alone(session)
-            if alone := self._carry_alone(session, batch):
-                return alone
-        # What is answered or signalled after the commit must outlive a crash of the server.
-        expires = self.agenda.is_deadline_due()
-        with session.transaction(durable=expires or bool(batch.outcomes or batch.asks)):
-            effects = self._carry(session, batch)
-            if expires:
-                effects.ended = operations.expire(session)
-            self._promote(session, effects)
-            self._claim(session, effects)
-            if effects.leaves_ready and self.claimer.room <= len(effects.claims):
-                session.announce()
-        return effects
-
-    def _carry(self, session: Session, batch: Batch) -> Effects:
-        """Write what the batch brings."""
-        effects = Effects(self._settle(session, batch.outcomes))
-        if batch.asks:
-            effects.asks = batch.asks
-            asked = [ask.submission for ask in batch.asks]
-            effects.submitted = submission.submit(session, asked, self.claimer)
-        if batch.deferrals:
-            rows = [(d.job.task_id, d.job.token, d.is_deferred) for d in batch.deferrals]
-            session.run(sql.mark_deferred, rows)
-        return effects
-
-    def _carry_alone(self, session: Session, batch: Batch) -> Effects | None:
-        """Write a batch that one statement can write; None if it takes a transaction.
-
-        A statement is a transaction by itself, and saves the round trips of BEGIN and COMMIT.
-        """
-        if batch.deferrals or (batch.asks and batch.outcomes):
-            return None
-        if batch.asks:
-            limited = any(ask.submission.workflow.max_running is not None for ask in batch.asks)
-            if limited or not session.submits_at_once:
-                return None
-            return replace(self._carry(session, batch), is_alone=True)
-        if not express.takes(session, batch.outcomes, self.memory):
-            return None
-        settled, rest = express.settle(session, batch.outcomes, self.memory, claimer=self.claimer)
-        settled.left = rest
-        return Effects(settled, is_alone=True)
-
     def _claim_next(self, session: Session, effects: Effects) -> None:
         """Claim after a batch that was written alone: that commit need not reach the disk."""
         self.claimer.renew(0 if self.is_draining else self.room())
@@ -249,47 +192,6 @@ class Turn(Ledger):
         self._apply(session, claimed)
         if effects.leaves_ready and self.claimer.room <= len(claimed.claims):
             session.announce(relaxed=True)
-
-    def _claim_alone(self, session: Session) -> Effects:
-        """Claim and nothing else: one statement, whose commit need not reach the disk."""
-        effects = Effects(Settled())
-        if self.claims_only_own:
-            with session.transaction(durable=False):
-                self._claim(session, effects)
-        else:
-            self._claim(session, effects, relaxed=True)
-        return effects
-
-    def _settle(self, session: Session, outcomes: list[Outcome]) -> Settled:
-        return settlement.settle(
-            session, outcomes, self.memory, worker=self.claimer.worker, claimer=self.claimer,
-            wait=self._waits_for_locks,
-        )  # fmt: skip
-
-    def _promote(self, session: Session, effects: Effects) -> None:
-        if self.agenda.is_something_due():
-            session.run(sql.promote_due)
-            self.agenda.take_promotion()
-        limited = self.agenda.may_be_waiting or self._touches_limit(effects)
-        if limited and not self.is_draining and operations.admit(session):
-            self.agenda.may_be_ready = True
-
-    def _touches_limit(self, effects: Effects) -> bool:
-        """Say whether a run under ``max_running`` came or went."""
-        known = registry.snapshot()
-        came = effects.submitted.states if effects.submitted else []
-        return any(
-            state.workflow_name in known and known[state.workflow_name].max_running is not None
-            for state in (*came, *(state for state, _ in effects.settled.finished))
-        )
-
-    def _claim(self, session: Session, effects: Effects, *, relaxed: bool = False) -> None:
-        if not self._may_claim() or self.claimer.room <= 0:
-            return
-        if self.agenda.may_be_ready or effects.leaves_ready:
-            effects.asked_room = self.claimer.room
-            own = self.own if self.claims_only_own else None
-            effects.claims = claiming.claim(session, self.claimer, own=own, relaxed=relaxed)
 
     def _settle_stuck(self) -> None:
         """Settle alone, and wait for its lock, what met a locked run for too long."""

@@ -19,6 +19,7 @@ from uuid import UUID
 from cloaca_django import VERSION, clock, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
+from cloaca_django.core.options import FULL
 from cloaca_django.core.states import WorkerKind, WorkerState
 from cloaca_django.dialect import Session, open_session
 from cloaca_django.dialect.rows import WorkerRow
@@ -60,6 +61,7 @@ class WorkerOptions:
     recovers: bool = True
     claims_only_own: bool = False
     claims_once: bool = False
+    durability: str = FULL
     # None: it fires no schedules.
     firing: FiringOptions | None = None
 
@@ -98,6 +100,7 @@ class Worker:
             publish=notices.publish,
             poll_seconds=options.poll_seconds,
             claims_only_own=options.claims_only_own,
+            durability=options.durability,
             schedules=Firing(options.firing) if options.firing else None,
         )
         self._pid = os.getpid()

@@ -94,6 +94,7 @@ class Wait:
             task_timeout_seconds=settings.TASK_TIMEOUT_SECONDS,
             recovers=False,
             claims_only_own=True,
+            durability=settings.DURABILITY,
         )
         self._worker = Worker(options)
         self._worker.turn.own.add(self._run_id)

@@ -124,6 +124,9 @@ class FaultyTransport:
             self._drop()
             self._meet_dead_connection()
 
+    def insist(self) -> None:
+        self.inner.insist()
+
     def close(self) -> None:
         if self._is_cut:
             self.inner.close()
