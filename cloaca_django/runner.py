@@ -26,9 +26,11 @@ from cloaca_django.core.config import DefaultRunnerConfig, settled
 from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin
+from cloaca_django.core.workflow import Workflow
 from cloaca_django.databases import Database
 from cloaca_django.dialect import Session, explained, site_session
 from cloaca_django.engine import (
+    bulk,
     eager,
     inputs,
     nesting,
@@ -216,8 +218,12 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
         """Write one run per context in one go; options as for ``enqueue``, without a key."""
         if options.pop("idempotency_key", None) is not None:
             raise TypeError("enqueue_many takes no idempotency_key: a key names one run")
+        self._check_open()
         same = self._checked_options("enqueue_many()", **options)
-        return self._enqueued(workflow_name, inputs.contexts(contexts), same)
+        workflow, wanted = registry.find(workflow_name), inputs.contexts(contexts)
+        if not settings.EAGER and bulk.takes(site_session(self.alias), workflow):
+            return self._enqueued_in_bulk(workflow, wanted, same)
+        return self._enqueued(workflow_name, wanted, same)
 
     # -- one run
 
@@ -324,6 +330,20 @@ class DefaultRunner(OperatorCalls, ScheduleCalls):
             transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
         self._release_connection()
         return [RunHandle(run_id, self) for run_id in ids]
+
+    def _enqueued_in_bulk(
+        self, workflow: Workflow, contexts: Iterable[Context | None], options: Options
+    ) -> list[RunHandle]:
+        wanted = (Context() if one is None else inputs.context(one) for one in contexts)
+        ids = bulk.submit(site_session(self.alias), workflow, wanted, options)
+        transaction.on_commit(lambda: self._committed_in_bulk(workflow, ids), using=self.alias)
+        self._release_connection()
+        return [RunHandle(run_id, self) for run_id in ids]
+
+    def _committed_in_bulk(self, workflow: Workflow, ids: list[UUID]) -> None:
+        notices.log_submitted(workflow.name, ids)
+        if self._lease is not None:
+            self._lease.worker.hint()
 
     def _committed(self, asked: list[Submission], written: Submitted) -> None:
         notices.publish_submitted(written)

@@ -28,6 +28,7 @@ from cloaca_django.dialect.sql_postgresql import (
     CLAIMED_FACTS,
     FRAGMENTS,
     claim_statement,
+    insert_alike_statement,
     insert_statement,
     settle_known_statement,
     settle_statement,
@@ -55,6 +56,7 @@ class PostgresSession(Session):
     fragments = FRAGMENTS
     submits_at_once = True
     settles_at_once = True
+    repeats_runs = True
 
     def order_parking(self) -> None:
         lock = "pg_advisory_xact_lock(hashtext('cloaca_django.park'), hashtext(current_schema()))"
@@ -80,6 +82,22 @@ class PostgresSession(Session):
             if id is not None
         ]
         return new, inserted
+
+    def insert_alike(
+        self,
+        run: rows.NewRun,
+        tasks: Sequence[rows.NewTask],
+        ids: Sequence[UUID],
+        contexts: Sequence[str],
+        *,
+        news: str | None = None,
+    ) -> None:
+        self.run(
+            insert_alike_statement, [RUN_VALUES(run)], tasks=self.batch(map(TASK_VALUES, tasks)),
+            worker=None, ids="{" + ",".join(map(str, ids)) + "}",
+            contexts="[" + ",".join(contexts) + "]",
+            announce=None if news is None else self.schema + news,
+        )  # fmt: skip
 
     def settle(
         self, outcomes: Sequence[rows.TaskOutcome], *, wait: bool = False

@@ -69,6 +69,8 @@ class Session:
 
     # Whether one statement submits, so that it needs no transaction around it.
     submits_at_once = False
+    # Whether there is ``insert_alike``.
+    repeats_runs = False
     # Whether ``settle_known`` settles in one statement, likewise.
     settles_at_once = False
     # A ``sql.Fragments``; the two databases add what only their own statements use.
@@ -158,6 +160,21 @@ class Session:
         return new, [
             rows.InsertedTask(id, self.uuid(run), at, status) for id, run, at, status in found
         ]
+
+    def insert_alike(
+        self,
+        run: rows.NewRun,
+        tasks: Sequence[rows.NewTask],
+        ids: Sequence[UUID],
+        contexts: Sequence[str],
+        *,
+        news: str | None = None,
+    ) -> None:
+        """Insert a run and its tasks once for each of ``ids``, with a context of its own.
+
+        Precondition: ``repeats_runs``; nobody claims them in this transaction.
+        """
+        raise NotImplementedError
 
     def run_for_key(self, key: str) -> Row | None:
         """Read ``(id, workflow_name, context)`` of the run that holds an idempotency key."""

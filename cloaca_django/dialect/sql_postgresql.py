@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cloaca_django.core.progress import TASK_COLUMNS
 from cloaca_django.dialect import sql, sql_workers
 from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
@@ -141,6 +143,35 @@ def insert_statement(d: PostgresFragments) -> str:
         UNION ALL SELECT run_id, id, position, status FROM task
         UNION ALL SELECT NULL, NULL, NULL, pg_notify('{CHANNEL}', %(announce)s::text)::text
         WHERE %(announce)s::text IS NOT NULL"""
+
+
+def insert_alike_statement(d: PostgresFragments) -> str:
+    """Submit runs that differ by id and context only: the server repeats one run and its tasks.
+
+    The contexts travel as one JSON array, whose elements keep their own text.
+    """
+    each = (
+        "ROWS FROM (unnest(%(ids)s::uuid[]), json_array_elements(%(contexts)s::json))"
+        " WITH ORDINALITY AS b(id, context, n)"
+    )
+    given = {"id": "b.id", "revision": "gen_random_uuid()", "context": "b.context::text"}
+    runs = f"(SELECT {_picked(sql.RUN_COLUMNS, given)} FROM {each}, {d.source(sql.RUN_COLUMNS)})"
+    tasks = (
+        f"(SELECT {_picked(sql.NEW_TASK_COLUMNS, {'run': 'b.id'})}, (b.n, o.o_order) AS o_order"
+        f" FROM {each}, {d.source(sql.NEW_TASK_COLUMNS, 'tasks')})"
+    )
+    return f"""
+        WITH run AS ({sql.insert_runs(d, runs=f"{runs} AS o")}),
+        task AS ({sql.insert_tasks(d, tasks=f"{tasks} AS o")})
+        SELECT count(*), NULL::text FROM run
+        UNION ALL SELECT NULL, pg_notify('{CHANNEL}', %(announce)s::text)::text
+        WHERE %(announce)s::text IS NOT NULL"""
+
+
+def _picked(columns: str, given: Mapping[str, str]) -> str:
+    """Return the columns of a source, but what is given instead of them."""
+    names = [pair.split()[0] for pair in columns.split(", ")]
+    return ", ".join(f"{given.get(name, f'o.o_{name}')} AS o_{name}" for name in names)
 
 
 CLAIMED_FACTS = ("workflow_name", "status", "priority", "queue", "error_message")
