@@ -78,13 +78,14 @@ class Carrier(Ledger):
             if limited or not session.submits_at_once:
                 return None
             return replace(self._carry(session, batch), is_alone=True)
-        if not express.takes(session, batch.outcomes, self.memory):
+        states = express.known_states(session, batch.outcomes, self.memory)
+        if states is None:
             return None
-        settled, rest = express.settle(
-            session, batch.outcomes, self.memory, claimer=self.claimer,
+        settled = express.settle(
+            session, batch.outcomes, states, claimer=self.claimer,
             relaxed=self._relaxes(batch.outcomes),
         )  # fmt: skip
-        settled.left = rest
+        self.memory.forget(outcome.run_id for outcome in settled.left)
         return Effects(settled, is_alone=True)
 
     def _claim_alone(self, session: Session) -> Effects:

@@ -20,27 +20,29 @@ from cloaca_django.engine.memory import Memory
 from cloaca_django.engine.settlement import Outcome, Settled
 
 
-def takes(session: Session, outcomes: Sequence[Outcome], memory: Memory) -> bool:
-    """Say whether all these outcomes are plain: one a run, completed, with nothing to keep beside.
+def known_states(
+    session: Session, outcomes: Sequence[Outcome], memory: Memory
+) -> list[RunState] | None:
+    """Return the states of the runs, if all these outcomes are plain; else None.
 
-    The end of a run under ``max_running`` admits another, which is a statement more.
+    Plain is one that completed, the only one of its run, with nothing to keep beside it. The end of
+    a run under ``max_running`` admits another, which is a statement more.
     """
     if not session.settles_at_once:
-        return False
-    seen: set[UUID] = set()
+        return None
+    states: dict[UUID, RunState] = {}
     for outcome in outcomes:
         state = memory.known(outcome.run_id)
         if (
             outcome.status is not TaskStatus.COMPLETED
             or outcome.log
-            or outcome.run_id in seen
             or state is None
             or _may_be_shared(state, outcome.position)
             or _is_limited(state)
         ):
-            return False
-        seen.add(outcome.run_id)
-    return bool(outcomes)
+            return None
+        states[outcome.run_id] = state
+    return list(states.values()) if len(states) == len(outcomes) else None
 
 
 def _may_be_shared(state: RunState, position: int) -> bool:
@@ -58,36 +60,35 @@ def _is_limited(state: RunState) -> bool:
 def settle(
     session: Session,
     outcomes: Sequence[Outcome],
-    memory: Memory,
+    states: Sequence[RunState],
     *,
     claimer: Claimer,
     relaxed: bool = False,
-) -> tuple[Settled, list[Outcome]]:
-    """Write outcomes that ``takes`` allowed, in a statement that commits itself.
+) -> Settled:
+    """Write plain outcomes, each with the state of its run, in a statement that commits itself.
 
-    ``relaxed`` lets the commit reach disk later, unless a run ends with it.
-
-    Returns what was done, and the outcomes that were not written: their runs are locked, paused,
-    ended, or not as memory had them, or a claim does not hold. Of those memory knows nothing now.
+    ``relaxed`` lets the commit reach disk later, unless a run ends with it. What was not written
+    comes back in ``left``: the run is locked, paused, ended or not as memory had it, or the claim
+    does not hold. The caller lets memory forget it, for its state has moved on.
     """
     settled = Settled()
-    rows = [_row(settled, outcome, memory, claimer) for outcome in outcomes]
-    relaxed = relaxed and not any(state.status in RUN_FINAL for state in settled.states)
+    rows = [
+        _row(settled, outcome, state, claimer)
+        for outcome, state in zip(outcomes, states, strict=True)
+    ]
+    relaxed = relaxed and not any(state.status in RUN_FINAL for state in states)
     times = session.settle_known(rows, claimer.worker, relaxed=relaxed)
-    rest = [outcome for outcome in outcomes if outcome.run_id not in times]
-    if rest:
-        memory.forget(outcome.run_id for outcome in rest)
+    settled.accepted = list(outcomes)
+    if len(times) < len(outcomes):
+        settled.accepted = [outcome for outcome in outcomes if outcome.run_id in times]
+        settled.left = [outcome for outcome in outcomes if outcome.run_id not in times]
         settled.assignments = [a for a in settled.assignments if a.state.id in times]
-        settled.states = [state for state in settled.states if state.id in times]
-    settled.accepted = [outcome for outcome in outcomes if outcome.run_id in times]
+        settled.states = [state for state in states if state.id in times]
     settled.finished = [(s, times[s.id]) for s in settled.states if s.status in RUN_FINAL]
-    return settled, rest
+    return settled
 
 
-def _row(settled: Settled, outcome: Outcome, memory: Memory, claimer: Claimer) -> KnownOutcome:
-    state = memory.known(outcome.run_id)
-    if state is None:
-        raise LookupError(f"run {outcome.run_id} is not in memory; takes() must be asked first")
+def _row(settled: Settled, outcome: Outcome, state: RunState, claimer: Claimer) -> KnownOutcome:
     known = state.revision
     run = LockedRun(state.id, RunStatus.RUNNING, known, is_paused=False)
     moves = settlement.moved_on(settled, state, [outcome], run, claimer)

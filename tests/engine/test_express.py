@@ -132,7 +132,7 @@ def test_so_does_a_run_whose_other_tasks_somebody_else_may_claim(make_world):
     state = world.turn.memory.known(root.run_id)
     assert TaskStatus.READY in {task.status for task in state.tasks}
     outcome = world.perform(jobs[0])
-    assert not express.takes(world.session, [outcome], world.turn.memory)
+    assert express.known_states(world.session, [outcome], world.turn.memory) is None
 
 
 def test_two_outcomes_of_one_run_are_settled_together(world):
