@@ -54,14 +54,16 @@ class PostgresFragments:
         )
 
     def nested(self, columns: str, arrays: str, rows: str) -> str:
-        """Return a source of the arrays in a column of ``rows``."""
+        """Return a query of the arrays in a column of ``rows``."""
         picked = ", ".join(
             f"(e.x->>{at})::{kind} AS o_{name}"
             for at, (name, kind) in enumerate(pair.split() for pair in columns.split(", "))
         )
+        # The condition is always true. It lets the planner expect few, or it walks a whole table
+        # that was small when the plan was made instead of looking each up.
         return (
-            f"(SELECT {picked} FROM {rows}"
-            f" CROSS JOIN LATERAL jsonb_array_elements({arrays}) AS e(x)) AS o"
+            f"SELECT {picked} FROM {rows} CROSS JOIN LATERAL jsonb_array_elements({arrays})"
+            " AS e(x) WHERE e.x->>0 = (e.x->>0) || ''"
         )
 
     def by(self, index: str) -> str:
@@ -127,7 +129,8 @@ def settle_known_statement(d: PostgresFragments) -> str:
     )
     return f"""
         WITH {_locked_and_written(d, columns, only="AND revision = o_known AND NOT is_paused")},
-        released AS ({sql.move_tasks(d, moves=moves)}),
+        moves AS MATERIALIZED ({moves}),
+        released AS ({sql.move_tasks(d, moves="moves AS o")}),
         relaxed AS MATERIALIZED (
             SELECT set_config('synchronous_commit', 'off', true) WHERE %(relaxed)s)
         {sql.move_runs(d, moves=f"{runs} LEFT JOIN relaxed ON true")}"""

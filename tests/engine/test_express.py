@@ -8,7 +8,7 @@ from django.db import connection
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.engine import express, operations
 from tests import workflows
-from tests.store.rows import recorded
+from tests.store.rows import plan_of, recorded
 
 pytestmark = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="on a file round trips cost nothing: there is no such way"
@@ -144,3 +144,17 @@ def test_two_outcomes_of_one_run_are_settled_together(world):
         world.perform(job)
     assert ways(sent_by_tick(world)) == ["long"]
     assert world.statuses(root.run_id)["join"] == TaskStatus.RUNNING
+
+
+def test_every_row_is_looked_up_by_a_plan_that_was_made_for_empty_tables(world, chain):
+    """Such a plan is kept: one that walks a table would cost more with every run there ever was."""
+    world.tick()
+    (job,) = started(world)
+    world.perform(job)
+    with recorded(world.turn._connected()) as recorder:
+        world.tick()
+    settles = [pair for pair in recorder.statements if "written AS" in pair[0]]
+    lines = [line.strip() for line in plan_of(world.session, settles).splitlines()]
+    scans = [at for at, line in enumerate(lines) if " using cloaca_" in line]
+    assert len([at for at in scans if "_pkey" in lines[at]]) >= 4
+    assert [lines[at] for at in scans if not lines[at + 1].startswith("Index Cond")] == []
