@@ -77,6 +77,9 @@ class DjangoTransport:
         with transaction.atomic(using=self.wrapper.alias):
             yield
 
+    def insist(self) -> None:
+        """Nothing is relaxed here."""
+
     def close(self) -> None:
         """Leave the connection to Django."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -97,6 +98,18 @@ class TaskMove:
     status: str
     token: UUID | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOutcome:
+    """An outcome of a run that is known as of ``known``, with how it moves that run."""
+
+    outcome: TaskOutcome
+    known: UUID
+    status: str
+    revision: UUID
+    error_message: str
+    moves: Sequence[TaskMove]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ NEVER = float("inf")
 PREFETCH_SECONDS = 0.03
 PROMOTE_SECONDS = 0.02
 MAX_PREFETCH = 256
+CROWD_SECONDS = 0.004
+CROWD_WEIGHT = 0.1
+CROWDED = 0.3
 
 
 class Agenda:
@@ -76,6 +79,29 @@ class Agenda:
     def next_moment(self) -> float:
         """Return when this turn has something to do though nothing is posted."""
         return min(self.next_look, self.next_due, self.next_deadline)
+
+
+class Crowd:
+    """Whether runs come in so densely that a turn does well to wait for company.
+
+    A turn costs the same for one run as for ten. Announcements that come while the turn works are
+    of callers who do not wait for what it does; those that find it at rest may be of one who does.
+    """
+
+    def __init__(self) -> None:
+        self._share = 0.0
+        self._last_turn = 0.0
+
+    def note(self, *, found_waiting: bool) -> None:
+        """Take in an announcement, and whether the turn found it waiting."""
+        self._share += (found_waiting - self._share) * CROWD_WEIGHT
+
+    def rest(self) -> float:
+        """Return how long to wait for company before the turn that begins now, and note it."""
+        now = clock.monotonic()
+        begin = max(now, self._last_turn + CROWD_SECONDS) if self._share > CROWDED else now
+        self._last_turn = begin
+        return begin - now
 
 
 class Pace:

@@ -34,6 +34,10 @@ class Memory:
             return None
         return state
 
+    def known(self, run_id: UUID) -> RunState | None:
+        """Return the state of a run as far as it is known, for a write that names its revision."""
+        return self._states.get(run_id, (None, 0))[0]
+
     def keep(self, state: RunState) -> None:
         """Remember a state that an acknowledged commit made true."""
         self.forget([state.id])

@@ -19,6 +19,7 @@ from uuid import UUID
 
 from cloaca_django import VERSION, clock, ids
 from cloaca_django.conf import settings
+from cloaca_django.core.options import FULL
 from cloaca_django.core.states import WorkerKind, WorkerState
 from cloaca_django.dialect import Session
 from cloaca_django.dialect.rows import WorkerRow
@@ -71,6 +72,7 @@ class WorkerOptions:
     recovers: bool = True
     claims_only_own: bool = False
     claims_once: bool = False
+    durability: str = FULL
     # None: it fires no schedules.
     firing: FiringOptions | None = None
     # None: the database is no site of tenants.
@@ -328,6 +330,7 @@ class Shift:
             abandon_job=host.abandon,
             publish=notices.publish,
             claims_only_own=self.options.claims_only_own,
+            durability=self.options.durability,
             **facts,
         )
         return turn

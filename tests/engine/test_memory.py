@@ -100,18 +100,22 @@ def test_a_failed_turn_forgets_the_runs_it_touched(world):
 
 
 def fail_once(world):
-    """Let the turn's next COMMIT fail as a busy database would."""
+    """Let the turn's next COMMIT fail as a busy database would, or the statement that commits."""
     transport = world.turn._connected().transport
-    transaction = transport.transaction
+    transaction, execute = transport.transaction, transport.execute
 
     @contextmanager
     def failing(**facts):
-        transport.transaction = transaction
+        transport.transaction, transport.execute = transaction, execute
         with transaction(**facts):
             yield
             raise BUSY
 
-    transport.transaction = failing
+    def failing_alone(text, params):
+        with failing(durable=True):
+            return transport.execute(text, params)
+
+    transport.transaction, transport.execute = failing, failing_alone
 
 
 if connection.vendor == "sqlite":
