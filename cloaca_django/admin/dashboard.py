@@ -41,15 +41,12 @@ class Dashboard:
     more_active: int
     next_fires: Sequence[Any]
     workers: Sequence[WorkerFacts]
+    # Whether no worker is alive.
+    is_workerless: bool
     throughput: Throughput
     is_new: bool
     example: str
     poll: int
-
-    @property
-    def is_workerless(self) -> bool:
-        """Whether no worker is alive."""
-        return not any(worker.is_claiming for worker in self.workers)
 
 
 def read(request: HttpRequest) -> Dashboard:
@@ -83,6 +80,7 @@ def read(request: HttpRequest) -> Dashboard:
         more_active=max(0, sum(unfinished.counts.values()) - MAX_SHOWN),
         next_fires=timetable.coming,
         workers=workers,
+        is_workerless=run_reads.is_workerless(alias, workers),
         throughput=ended,
         is_new=_is_new(alias, ended, unfinished),
         example=next(iter(registry.names()), ""),

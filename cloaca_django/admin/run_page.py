@@ -19,6 +19,7 @@ from cloaca_django.admin import (
     graphs,
     run_acts,
     run_events,
+    run_reads,
     spans,
     timeline,
     vocabulary,
@@ -99,7 +100,8 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "done": sum(facts.counts.get(status, 0) for status in TASK_FINAL),
         "origin": vocabulary.ORIGINS.get(facts.run.origin, facts.run.origin),
         "elapsed": spans.between(facts.run.created_at, facts.ended_or_now),
-        "is_workerless": facts.is_open and not any(w.is_claiming for w in facts.workers.values()),
+        "is_workerless": facts.is_open
+        and run_reads.is_workerless(settings.DATABASE, facts.workers.values()),
         "buttons": list(_buttons(facts, request, urls)),
         "refusals": list(_refusals(facts, request)),
         "drawing": _drawing(facts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -177,6 +177,11 @@ def _by_task(rows: Iterator[Any]) -> Mapping[int, Sequence[Any]]:
 def _children(alias: str, run: PipelineExecution) -> Sequence[PipelineExecution]:
     found = PipelineExecution.objects.using(alias).filter(parent=run).with_shown_status()
     return list(found.defer("context").newest_first()[:MAX_CHILDREN])
+
+
+def is_workerless(alias: str, workers: Iterable[WorkerFacts]) -> bool:
+    """Say whether nobody would take a task: none of ``workers``, nor one of all tenants."""
+    return not (any(worker.is_claiming for worker in workers) or overview.is_tenant_served(alias))
 
 
 def read_workers(alias: str, at: datetime) -> list[WorkerFacts]:

@@ -17,6 +17,7 @@ from cloaca_django.admin.throughput import Throughput
 from cloaca_django.core.states import RunStatus
 from cloaca_django.dialect import facts
 from cloaca_django.dialect.history import Glance
+from cloaca_django.engine import overview
 from cloaca_django.models import CronSchedule
 
 MAX_COUNTED = 100_000
@@ -100,7 +101,11 @@ def _latest(late: Sequence[CronSchedule], at: datetime) -> str:
 def signs(glance: Glance, workers: Sequence[WorkerFacts], alias: str) -> Iterator[Sign]:
     """Yield what there is to say of workers, schedules, recovery and the database."""
     heard = [worker for worker in workers if worker.is_heard_of]
-    if not workers:
+    # One of many tenants has a row here only while there is something to do.
+    is_served = not workers and overview.is_tenant_served(alias)
+    if is_served:
+        yield Sign("good", _("Workers: one is there, and has nothing to do here"))
+    elif not workers:
         yield Sign("bad", _("Workers: none"))
     else:
         text = _("Workers: %(heard)d of %(all)d heard of") % {
@@ -116,6 +121,8 @@ def signs(glance: Glance, workers: Sequence[WorkerFacts], alias: str) -> Iterato
         yield Sign("good", _("Schedules: %(worker)s, heard of %(when)s") % {
             "worker": last.name, "when": when,
         })  # fmt: skip
+    elif is_served:
+        yield Sign("good", _("Schedules: fired when they are due"))
     else:
         yield Sign("bad", _("Schedules: nobody fires them"))
     orphans = ngettext("Recovery: %d orphan", "Recovery: %d orphans", glance.stalled)

@@ -106,9 +106,12 @@ class WorkerAdmin(ReadOnlyAdmin):
             request, "workers.html", title=_("Workers"), rows=self._rows(request, chosen, now),
             now=now, choices=filters, is_empty=not found,
             poll=round(1000 * max(seconds, LIVE_SECONDS)) if seconds else 0,
-            is_workerless=not any(
-                worker.state == WorkerState.ALIVE and worker.lease_until > now
-                and worker.kind != WorkerKind.EMBEDDED for worker in found
+            is_workerless=not (
+                any(
+                    worker.state == WorkerState.ALIVE and worker.lease_until > now
+                    and worker.kind != WorkerKind.EMBEDDED for worker in found
+                )
+                or overview.is_tenant_served(settings.DATABASE)
             ),
         )  # fmt: skip
 

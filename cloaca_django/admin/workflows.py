@@ -167,7 +167,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
         return self.page(
             request, "run_form.html", title=_("Run %s now") % control, original=control,
             control=control, about=about, inputs=inputs,
-            is_workerless=not any(worker.is_claiming for worker in workers),
+            is_workerless=run_reads.is_workerless(alias, workers),
             active=runs.filter(workflow_name=control.pk).newest_first().only("pk").first(),
             back=self.url("change", control.pk),
         )  # fmt: skip

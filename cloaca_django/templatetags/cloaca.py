@@ -15,7 +15,7 @@ from cloaca_django import clock
 from cloaca_django.admin import access, dashboard, plain, spans, tenant, vocabulary
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
-from cloaca_django.models import CronSchedule, PipelineExecution, Worker
+from cloaca_django.models import CronSchedule, PipelineExecution
 
 register = template.Library()
 
@@ -78,8 +78,7 @@ def rest(count: int) -> str:
 def bar(at: datetime | None = None) -> dict[str, Any]:
     """Warn when no worker is alive."""
     at = at or overview.read_clock(settings.DATABASE)
-    alive = Worker.objects.using(settings.DATABASE).claiming(at)
-    return {"is_missing": not alive.exists()}
+    return {"is_missing": not overview.has_worker(settings.DATABASE, at)}
 
 
 @register.inclusion_tag("admin/cloaca_django/part_tenant.html", name="cloaca_tenant")
