@@ -50,15 +50,19 @@ DRIVER_ERRORS: tuple[type[Exception], ...] = (postgresql.ERROR, sqlite.ERROR)
 
 
 class DjangoTransport:
-    """The calling thread's own Django connection, inside whatever transaction it is in."""
+    """The calling thread's own Django connection, inside whatever transaction it is in.
+
+    In a site of tenants it is of the tenant that the thread was in when it was made.
+    """
 
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
+        self._tenant = schemas.tenant_of(wrapper)
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
         with explained(self.wrapper.alias):
-            if schemas.tenant_of(self.wrapper):
-                schemas.enter_tenant(self.wrapper)
+            if self._tenant:
+                schemas.enter_tenant(self.wrapper, self._tenant)
             return self._execute(text, params)
 
     def _execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:

@@ -28,7 +28,7 @@ from cloaca_django.engine.holders import Holders
 from cloaca_django.engine.messages import Deferral, Done, Moved
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
-from cloaca_django.errors import CloacaError
+from cloaca_django.errors import CloacaError, NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -193,9 +193,13 @@ class JobHost:
         if not job.cancelled.is_set():
             logger.error("task %s broke beside its body", job.task.name, exc_info=error)
         execution.end(job)
-        # The database may be away for a moment: nothing of the body has run, nothing is charged.
-        may_pass = job.started is None and isinstance(error, Exception) and is_transient(error)
-        outcome = execution.not_begun(job) if may_pass else execution.escaped(job, error)
+        # The database may be away for a moment, or a tenant not entered: nothing of the body has
+        # run, nothing is charged. That a tenant is gone is found out by its turn.
+        may_pass = isinstance(error, NotInTenant) or (
+            isinstance(error, Exception) and is_transient(error)
+        )
+        begun = job.started is not None or not may_pass
+        outcome = execution.escaped(job, error) if begun else execution.not_begun(job)
         self._finish(job, outcome, None)
 
     def _carry_out(self, job: Job) -> None:

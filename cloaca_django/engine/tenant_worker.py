@@ -11,19 +11,30 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from uuid import UUID
 
 from django.db import DatabaseError, connections
+from django.db import Error as DjangoError
 
 from cloaca_django import clock, ids, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerState
-from cloaca_django.dialect import LOOK, Session, Trunk, open_trunk
+from cloaca_django.dialect import (
+    DRIVER_ERRORS,
+    LOOK,
+    Session,
+    Trunk,
+    is_disconnected,
+    open_trunk,
+)
+from cloaca_django.dialect.rows import Visit
 from cloaca_django.dialect.wakeups import Watcher, open_tenant_watcher
-from cloaca_django.engine import declarations, firing, recovery, work
+from cloaca_django.engine import declarations, firing, recovery, salvage, work
 from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.firing import Firing
 from cloaca_django.engine.registers import Register
 from cloaca_django.engine.rotation import NEVER, Rotation
+from cloaca_django.engine.shares import Shares
 from cloaca_django.engine.shift import Holding, Shift, WorkerOptions
 from cloaca_django.engine.tenant_turn import TenantTurn
 from cloaca_django.engine.tenant_upkeep import TenantUpkeep
@@ -35,9 +46,9 @@ logger = logging.getLogger("cloaca_django.worker")
 VISIT_SECONDS = 3.0
 # How soon a freed slot is noticed by a tenant that waits for one, if nothing else happens.
 SLOT_SECONDS = 0.05
+# Until tenants are visited again when the database could not be asked.
+AGAIN_SECONDS = 1.0
 MAX_REST_SECONDS = 60.0
-# A waiting tenant takes its part of the slots from the others'; beyond so many it gets no smaller.
-MAX_PARTS = 8
 # How many rings are heard before somebody is served.
 BELL_ROOM = 10_000
 
@@ -60,8 +71,15 @@ class TenantWorker(Shift):
         self._trunk = open_trunk(options.alias)
         self._rotation = Rotation()
         self._register = Register(options.alias, self._served)
+        self._shares = Shares(
+            self.crew.slots, self._rotation, self._turns_by_schema,
+            limit=options.tenants.limit, left=self._left,
+        )  # fmt: skip
         self._upkeep = TenantUpkeep(options.alias)
         self._next_visit = 0.0
+        self._not_before = 0.0
+        # By turns that are no more.
+        self._settled_before = 0
 
     # -- what a shift asks
 
@@ -74,17 +92,24 @@ class TenantWorker(Shift):
         if found is None:
             # Of two that are made at once the first counts.
             found = self._turns_by_schema.setdefault(schema, self._made(schema))
+            # Read again: it may have been told while this one was not yet there to be told.
+            found.is_draining |= self._is_draining
         return found
 
     @property
     def is_draining(self) -> bool:
         return self._is_draining
 
+    @property
+    def settled_tasks(self) -> int:
+        return self._settled_before + super().settled_tasks
+
     def wake(self) -> None:
         self._bell.put("")
 
     def is_idle(self) -> bool:
-        return self._register.is_read and super().is_idle()
+        is_through = self._register.is_read and not self._register.has_unvisited()
+        return is_through and super().is_idle()
 
     def holdings(self) -> list[Holding]:
         return [
@@ -95,8 +120,9 @@ class TenantWorker(Shift):
 
     def has_work(self) -> bool:
         try:
+            skipped = self._register.skipped()
             schemas = filter(self._served.serves, tenancy.tenant_schemas(self.alias))
-            return any(self._has_work_in(schema) for schema in schemas)
+            return any(self._has_work_in(schema) for schema in schemas if schema not in skipped)
         except DatabaseError:
             # Nobody knows; the turns wait for the database too.
             connections[self.alias].close()
@@ -123,16 +149,20 @@ class TenantWorker(Shift):
         super()._stop_claiming()
 
     def _say(self, state: WorkerState) -> None:
-        trunk = open_trunk(self.alias)
-        try:
+        with closing(open_trunk(self.alias)) as trunk:
             for turn in self.turns():
                 if turn.is_enlisted:
-                    recovery.say_state(trunk.session(turn.schema), turn.claimer.worker, state)
+                    self._say_in(trunk, turn, state)
+
+    def _say_in(self, trunk: Trunk, turn: TenantTurn, state: WorkerState) -> None:
+        try:
+            recovery.say_state(trunk.session(turn.schema), turn.claimer.worker, state)
+        except NotInTenant:
+            # It was dropped, with the row.
+            return
         except Exception:
-            # The leases say it too, a little later.
+            # The lease says it too, a little later.
             logger.warning("could not write the worker's state", exc_info=True)
-        finally:
-            trunk.close()
 
     def _missed(self) -> None:
         """Visit everybody: something may have been announced while nobody listened."""
@@ -164,7 +194,7 @@ class TenantWorker(Shift):
             home=schema,
             alias=self.alias,
             schema=schema,
-            share=self._share,
+            shares=self._shares,
             enlist=self._enlist,
             ring=lambda: self._bell.put(schema),
             schedules=self._schedules(),
@@ -177,24 +207,23 @@ class TenantWorker(Shift):
         # Looked at when somebody announces a change, and when the tenant is visited.
         return None if options is None else Firing(replace(options, poll_seconds=NEVER))
 
-    def _share(self, turn: TenantTurn) -> int:
-        """Return how many tasks a tenant may hold: a part of them while others wait for some."""
-        waiting = 1
-        for schema in self._rotation.others(turn.schema):
-            other = self._turns_by_schema.get(schema)
-            waiting += other is not None and other.agenda.may_be_ready
-            if waiting == MAX_PARTS:
-                break
-        share = -(-turn.capacity // waiting)
-        if self._budget is not None:
-            left = self._budget - self.settled_tasks - self.running
-            share = min(share, left + len(turn.running))
-        return share if self._served.limit is None else min(share, self._served.limit)
+    def _left(self) -> int | None:
+        return None if self._budget is None else self._budget - self.settled_tasks - self.running
 
     def _enlist(self, session: Session, turn: TenantTurn) -> None:
-        recovery.register(session, self._row(turn.claimer, turn.claimer.worker))
+        with turn.registration:
+            # A new id each time: one that stopped never comes back, and whether an earlier try
+            # was committed is not known if its reply was lost.
+            row = self._row(turn.claimer, ids.new_token())
+            recovery.register(session, row)
+            turn.claimer.worker, turn.is_enlisted = row.id, True
         # The supervisor renews it, and takes its tasks back if this process dies.
         self._say_alive()
+
+    def replace(self, schema: str, lapsed: UUID) -> bool:
+        turn = self.turn_in(schema)
+        with turn.registration:
+            return turn.is_enlisted and super().replace(schema, lapsed)
 
     # -- the turns' thread
 
@@ -216,8 +245,9 @@ class TenantWorker(Shift):
         """Wait until somebody rings or something is due; whoever rang stands in line."""
         moment = min(self._rotation.next_moment(), self._next_walk())
         pause = min(MAX_REST_SECONDS, moment - clock.monotonic())
-        if self._rotation.first_hungry() is not None:
-            pause = min(pause, SLOT_SECONDS)
+        if any(True for _ in self._rotation.hungry()):
+            pause = 0.0 if self._shares.next_guest() is not None else min(pause, SLOT_SECONDS)
+            self._shares.see_off()
         try:
             schema = self._bell.get(timeout=pause) if pause > 0 else self._bell.get_nowait()
             for _ in range(BELL_ROOM):
@@ -230,38 +260,45 @@ class TenantWorker(Shift):
     def _next_walk(self) -> float:
         if self._is_draining or self.options.claims_only_own:
             return NEVER
-        return 0.0 if self._register.has_unvisited() else self._next_visit
+        return max(self._not_before, 0 if self._register.has_unvisited() else self._next_visit)
 
     def _round(self) -> None:
         now = clock.monotonic()
         if now >= self._next_walk():
-            self._walk(now)
-        self._feed()
+            self._try_walk(now)
+        self._serve_guest()
         schema = self._rotation.take(now)
         if schema is not None:
             self._serve(schema)
         elif self.options.claims_once and not self._register.has_unvisited():
             self._stop_claiming()
 
-    def _feed(self) -> None:
-        """Let who waits for a slot stand in line when there is one."""
-        schema = self._rotation.first_hungry()
+    def _serve_guest(self) -> None:
+        """Serve who has waited for a slot longest, if there is one now."""
+        schema = self._shares.next_guest()
         if schema is None:
             return
-        turn = self._turns_by_schema.get(schema)
-        if turn is None or turn.room() > 0:
-            self._rotation.call(schema)
+        self._rotation.forget(schema)
+        try:
+            self._carry_out(self._turns_by_schema[schema])
+        finally:
+            self._shares.see_off()
 
     def _serve(self, schema: str) -> None:
         """Carry out the turn of one tenant, and decide when its next one is."""
         turn = self._turns_by_schema.get(schema)
-        if turn is None:
-            return
+        if turn is not None:
+            self._carry_out(turn)
+
+    def _carry_out(self, turn: TenantTurn) -> None:
+        # Whatever breaks in it, there is another one.
+        self._rotation.expect(turn.schema, clock.monotonic() + AGAIN_SECONDS)
         turn.turn()
+        turn.leave()
         if turn.gone:
             self._dismiss(turn)
+            self._register.lose(turn.schema)
             return
-        turn.leave()
         if self.options.claims_once and not turn.failures:
             turn.is_draining = True
         self._plan(turn)
@@ -280,19 +317,26 @@ class TenantWorker(Shift):
         self._turns_by_schema.pop(turn.schema, None)
         self._rotation.forget(turn.schema)
         self._upkeep.forget(turn.schema)
-        self._register.skip(turn.schema, turn.gone)
+        self._settled_before += turn.settled_tasks
         turn.abandon_all()
         turn.dismiss()
         turn.close()
 
     # -- the walk
 
+    def _try_walk(self, now: float) -> None:
+        try:
+            self._walk(now)
+        except (*DRIVER_ERRORS, DjangoError):
+            # The database is away. Turns have a patience of their own, and are not kept waiting.
+            logger.warning("tenants could not be visited; trying again", exc_info=True)
+            self._not_before = clock.monotonic() + AGAIN_SECONDS
+
     def _walk(self, now: float) -> None:
         """Visit one tenant: the next that nobody has visited yet, or the next in the round."""
         self._next_visit = now + VISIT_SECONDS
         for schema in self._register.refresh(self._trunk, now):
             if schema in self._turns_by_schema:
-                self._turns_by_schema[schema].gone = "the tenant is gone"
                 self._dismiss(self._turns_by_schema[schema])
         schema_next = self._register.next_visit()
         if schema_next is not None:
@@ -302,28 +346,47 @@ class TenantWorker(Shift):
             connections[self.alias].close()
 
     def _visit(self, schema: str) -> None:
-        session = self._trunk.session(schema)
         try:
-            with session.transaction(durable=False):
-                missing = self._register.missing_migrations(session, schema)
-                if missing:
-                    self._register.skip(schema, f"migrations are not applied: {missing}")
-                    return
-                found = session.visit(firing.known_names(), patience=firing.STRANGER_SECONDS)
-        except NotInTenant as error:
-            self._register.skip(schema, str(error))
+            found = self._asked(schema)
+            if not self._register.is_admitted(schema) and found is not None:
+                self._sync_schedules(schema)
+        except Exception as error:
+            self._take_failed_visit(schema, error)
             return
-        except Exception:
-            self._register.postpone(schema)
-            raise
-        is_new = self._register.admit(schema)
+        if found is None:
+            return
+        self._register.admit(schema)
         turn = self.turn_in(schema)
-        if is_new:
-            self._sync_schedules(schema)
         turn.take_visit(found)
-        if found.has_workers:
+        if found.needs_sweep:
             self._upkeep.watch(schema)
         self._plan(turn)
+
+    def _asked(self, schema: str) -> Visit | None:
+        """Ask a schema what there is to do; None if it cannot be served."""
+        session = self._trunk.session(schema)
+        with session.transaction(durable=False):
+            missing = self._register.missing_migrations(session, schema)
+            if missing:
+                self._register.skip(schema, f"migrations are not applied: {missing}")
+                return None
+            return session.visit(firing.known_names(), patience=firing.STRANGER_SECONDS)
+
+    def _take_failed_visit(self, schema: str, error: Exception) -> None:
+        """Decide what an error means: nobody else is to wait for a tenant that is not in order."""
+        connections[self.alias].close()
+        if isinstance(error, NotInTenant) and self._register.is_admitted(schema):
+            if schema in self._turns_by_schema:
+                self._dismiss(self._turns_by_schema[schema])
+            self._register.lose(schema)
+            return
+        verdict = salvage.verdict(error)
+        if verdict is salvage.Verdict.LOST:
+            self._register.postpone(schema)
+            raise error
+        if verdict is salvage.Verdict.BROKEN:
+            self._register.skip(schema, (str(error).splitlines() or [type(error).__name__])[0])
+        # Else its tables are locked, as while it is migrated: it has its turn in a later round.
 
     def _sync_schedules(self, schema: str) -> None:
         if self.options.firing is None or not declarations.declared_schedules():
@@ -353,12 +416,21 @@ class TenantWorker(Shift):
 
     def _renew(self, trunk: Trunk) -> None:
         for turn in self.turns():
-            live = turn.live()
-            if turn.is_enlisted:
-                try:
-                    self._reconcile(trunk.session(turn.schema), turn, live)
-                except NotInTenant:
-                    turn.wake()  # whose next transaction finds out, too
+            with turn.registration:
+                if turn.is_enlisted:
+                    self._renew_in(trunk, turn)
+
+    def _renew_in(self, trunk: Trunk, turn: TenantTurn) -> None:
+        live = turn.live()
+        try:
+            self._reconcile(trunk.session(turn.schema), turn, live)
+        except NotInTenant:
+            turn.wake()  # whose next transaction finds out, too
+        except DRIVER_ERRORS as error:
+            # What is amiss with one tenant must not cost the others' leases.
+            if is_disconnected(error):
+                raise
+            logger.warning("lease in %r is not renewed: %s", turn.schema, error)
 
     def _tend(self, trunk: Trunk) -> None:
         for schema in self._upkeep.tend(trunk, self._register.admitted()):
