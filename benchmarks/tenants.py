@@ -130,7 +130,7 @@ def started_after(schema: str) -> list[float]:
     from cloaca_django.models import TaskExecution
 
     with schema_context(schema):
-        rows = TaskExecution.objects.order_by("id").values_list("started_at", "run__created_at")
+        rows = TaskExecution.objects.order_by("id").values_list("claimed_at", "run__created_at")
         return [(start - made).total_seconds() for start, made in rows if start]
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "advisory_lock",
     "close_pool",
     "explained",
+    "in_short",
     "is_disconnected",
     "is_transient",
     "locked",
@@ -157,6 +158,13 @@ def is_transient(error: BaseException) -> bool:
     """Say whether the same work may succeed later."""
     cause = _driver_error(error)
     return postgresql.is_transient(cause) or sqlite.is_transient(cause)
+
+
+def in_short(error: BaseException) -> str:
+    """Return what an error says in one line, without where in which statement it was."""
+    cause = _driver_error(error)
+    said = postgresql.message_of(cause) or str(error)
+    return (said.splitlines() or [type(error).__name__])[0]
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -368,6 +368,11 @@ def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> PostgresTra
     return PostgresTransport(wrapper.get_connection_params(), schema=schemas.schema_of(wrapper))
 
 
+def message_of(error: BaseException) -> str:
+    """Return the server's own message in an error; empty: it is none of the server's."""
+    return (error.diag.message_primary or "") if isinstance(error, psycopg.Error) else ""
+
+
 def is_transient(error: BaseException) -> bool:
     """Say whether trying again may succeed: the server went away, or two writers collided."""
     if isinstance(error, psycopg.InterfaceError):

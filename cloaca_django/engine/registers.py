@@ -27,6 +27,8 @@ class Register:
         self._served = served
         self._admitted: dict[str, None] = {}
         self._skipped: dict[str, str] = {}
+        # Which reasons the log has.
+        self._said: dict[str, str] = {}
         # In the order in which they are to be visited; dicts, because those keep it.
         self._unvisited: dict[str, None] = {}
         self._walk: list[str] = []
@@ -126,17 +128,24 @@ class Register:
 
     def admit(self, schema: str) -> None:
         """Serve a schema."""
-        was_skipped = self._skipped.pop(schema, None)
-        if was_skipped is not None:
+        self._skipped.pop(schema, None)
+        if self._said.pop(schema, None) is not None:
             logger.info("schema %r is served now", schema, extra={"schema": schema})
         self._admitted.setdefault(schema)
 
-    def skip(self, schema: str, reason: str) -> None:
-        """Serve a schema no more, until a later visit finds it in order. Said once a reason."""
+    def skip(self, schema: str, reason: str, *, may_pass: bool = False) -> None:
+        """Serve a schema no more, until a later visit finds it in order. Said once a reason.
+
+        With ``may_pass`` it is said when it is found again: a tenant is being made, or dropped.
+        """
         self._admitted.pop(schema, None)
-        if self._skipped.get(schema) != reason:
-            logger.warning("schema %r is skipped: %s", schema, reason, extra={"schema": schema})
+        is_new = self._skipped.get(schema) != reason
         self._skipped[schema] = reason
+        if is_new and may_pass:
+            return
+        if self._said.get(schema) != reason:
+            self._said[schema] = reason
+            logger.warning("schema %r is skipped: %s", schema, reason, extra={"schema": schema})
 
     def postpone(self, schema: str) -> None:
         """Visit somebody again as soon as the database can be asked."""
@@ -152,7 +161,7 @@ class Register:
             self._must_refresh = True
 
     def _forget(self, schema: str) -> None:
-        for where in (self._admitted, self._skipped, self._unvisited):
+        for where in (self._admitted, self._skipped, self._said, self._unvisited):
             where.pop(schema, None)
 
 

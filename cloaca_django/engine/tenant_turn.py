@@ -49,6 +49,8 @@ class TenantTurn(Turn):
         super().__init__(poll_seconds=NEVER, slots=slots, pace=pace, **holdings)
         self.alias = alias
         self.schema = schema
+        # A visit tells, or an announcement: an idle tenant is not asked, nor given a row.
+        self.agenda.may_be_ready = False
         self._shares = shares
         self._enlist = enlist
         self.is_enlisted = False

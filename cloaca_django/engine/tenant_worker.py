@@ -24,6 +24,7 @@ from cloaca_django.dialect import (
     LOOK,
     Session,
     Trunk,
+    in_short,
     is_disconnected,
     open_trunk,
 )
@@ -385,7 +386,8 @@ class TenantWorker(Shift):
             self._register.postpone(schema)
             raise error
         if verdict is salvage.Verdict.BROKEN:
-            self._register.skip(schema, (str(error).splitlines() or [type(error).__name__])[0])
+            may_pass = isinstance(error, NotInTenant)
+            self._register.skip(schema, in_short(error), may_pass=may_pass)
         # Else its tables are locked, as while it is migrated: it has its turn in a later round.
 
     def _sync_schedules(self, schema: str) -> None:

@@ -67,7 +67,8 @@ def make_worker(transactional_db: None) -> Iterator[Callable[..., TenantWorker]]
 
     yield make
     for worker in made:
-        worker.stop(grace=PATIENCE)
+        if worker.is_alive():
+            worker.stop(grace=PATIENCE)
 
 
 def enqueue(tenant: Tenant, name: str, **data: Any) -> Any:
