@@ -35,7 +35,7 @@ class Trunk:
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self._params = wrapper.get_connection_params()
         self._connection: psycopg.Connection[Any] | None = None
-        # The schema of the transaction that is open, or was the last.
+        # The schema of the transaction that is open; empty: none is.
         self.entered = ""
 
     def session(self, schema: str) -> Session:
@@ -87,12 +87,17 @@ class TenantTransport(PostgresTransport):
             with super().transaction(durable=durable):
                 yield
             return
-        self._begin(durable=durable)
         try:
+            self._begin(durable=durable)
             yield
+            self._commit()
         except BaseException:
             self._roll_back()
             raise
+        finally:
+            self._trunk.entered = ""
+
+    def _commit(self) -> None:
         said = self.connection.execute("COMMIT", prepare=False).statusmessage
         if said != "COMMIT":
             # What the server answers when a statement had failed and somebody passed over it.
@@ -102,26 +107,28 @@ class TenantTransport(PostgresTransport):
         """Say whether a transaction is open. Raises NotInTenant if it is another tenant's."""
         if self.connection.info.transaction_status == TransactionStatus.IDLE:
             return False
-        if self._trunk.entered != self.schema and not self.connection.closed:
+        if not self._trunk.entered:
+            # Nobody knows whose it was.
+            self.connection.close()
+        elif self._trunk.entered != self.schema:
             raise NotInTenant(
                 self.schema, f"a transaction of {self._trunk.entered!r} is open on its connection"
             )
         return True
 
     def _begin(self, *, durable: bool) -> None:
-        try:
-            cursor = self.connection.execute(self._enter, prepare=False)
-            cursor.nextset()
-            row = cursor.fetchone()
-            schemas.check_entered(self.schema, row[1] if row else None)
-            self._trunk.entered = self.schema
-            if not durable:
-                self._cursor.execute("SET LOCAL synchronous_commit = off")
-        except BaseException:
-            self._roll_back()
-            raise
+        cursor = self.connection.execute(self._enter, prepare=False)
+        cursor.nextset()
+        row = cursor.fetchone()
+        schemas.check_entered(self.schema, row[1] if row else None)
+        self._trunk.entered = self.schema
+        if not durable:
+            self._cursor.execute("SET LOCAL synchronous_commit = off")
 
     def _roll_back(self) -> None:
+        # A COMMIT that was cancelled leaves the transaction open, and one that failed ends it.
+        if self.connection.info.transaction_status == TransactionStatus.IDLE:
+            return
         try:
             self.connection.execute("ROLLBACK", prepare=False)
         except psycopg.Error:

@@ -15,12 +15,13 @@ from contextlib import (
     closing,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from uuid import UUID
 
 from cloaca_django import tenancy
 from cloaca_django.core.context import Context
-from cloaca_django.dialect import Session, is_transient
+from cloaca_django.dialect import DRIVER_ERRORS, Session, is_transient
 from cloaca_django.engine import aborting, completing, connections, execution, operations
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
@@ -241,10 +242,11 @@ class JobHost:
 
     def _cancel_all(self, children: Sequence[UUID]) -> None:
         """Runs that nobody waits for any more end with the task that started them."""
-        with closing(self._connect()) as session:
+        with suppress(*DRIVER_ERRORS), closing(self._connect()) as session:
             for child in children:
                 try:
                     ended = operations.cancel(session, child, reason="its parent task ended")
                     self.post(Moved(tuple(run.id for run in ended)))
-                except CloacaError as error:
+                except (CloacaError, *DRIVER_ERRORS) as error:
+                    # The next attempt of the task finds it, and waits for it.
                     logger.info("child run not cancelled: %s", error)

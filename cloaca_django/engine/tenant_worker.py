@@ -14,7 +14,6 @@ from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from django.db import DatabaseError, connections
-from django.db import Error as DjangoError
 
 from cloaca_django import clock, ids, tenancy
 from cloaca_django.conf import settings
@@ -24,13 +23,11 @@ from cloaca_django.dialect import (
     LOOK,
     Session,
     Trunk,
-    in_short,
     is_disconnected,
     open_trunk,
 )
-from cloaca_django.dialect.rows import Visit
 from cloaca_django.dialect.wakeups import Watcher, open_tenant_watcher
-from cloaca_django.engine import declarations, firing, recovery, salvage, work
+from cloaca_django.engine import recovery, work
 from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.firing import Firing
 from cloaca_django.engine.registers import Register
@@ -39,15 +36,14 @@ from cloaca_django.engine.shares import Shares
 from cloaca_django.engine.shift import Holding, Shift, WorkerOptions
 from cloaca_django.engine.tenant_turn import TenantTurn
 from cloaca_django.engine.tenant_upkeep import TenantUpkeep
-from cloaca_django.errors import CloacaError, NotInTenant
+from cloaca_django.engine.visits import Walk
+from cloaca_django.errors import NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
-# How often one tenant is visited that nobody announced anything of.
-VISIT_SECONDS = 3.0
 # How soon a freed slot is noticed by a tenant that waits for one, if nothing else happens.
 SLOT_SECONDS = 0.05
-# Until tenants are visited again when the database could not be asked.
+# Until a turn comes again in which something broke that nobody expected.
 AGAIN_SECONDS = 1.0
 MAX_REST_SECONDS = 60.0
 # How many rings are heard before somebody is served.
@@ -77,8 +73,9 @@ class TenantWorker(Shift):
             limit=options.tenants.limit, left=self._left,
         )  # fmt: skip
         self._upkeep = TenantUpkeep(options.alias)
-        self._next_visit = 0.0
-        self._not_before = 0.0
+        self._walk = Walk(
+            options.alias, self._register, self._trunk, fires=options.firing is not None
+        )
         # By turns that are no more.
         self._settled_before = 0
 
@@ -261,12 +258,12 @@ class TenantWorker(Shift):
     def _next_walk(self) -> float:
         if self._is_draining or self.options.claims_only_own:
             return NEVER
-        return max(self._not_before, 0 if self._register.has_unvisited() else self._next_visit)
+        return self._walk.next_moment
 
     def _round(self) -> None:
         now = clock.monotonic()
         if now >= self._next_walk():
-            self._try_walk(now)
+            self._walk_on()
         self._serve_guest()
         schema = self._rotation.take(now)
         if schema is not None:
@@ -323,81 +320,18 @@ class TenantWorker(Shift):
         turn.dismiss()
         turn.close()
 
-    # -- the walk
-
-    def _try_walk(self, now: float) -> None:
-        try:
-            self._walk(now)
-        except (*DRIVER_ERRORS, DjangoError):
-            # The database is away. Turns have a patience of their own, and are not kept waiting.
-            logger.warning("tenants could not be visited; trying again", exc_info=True)
-            self._not_before = clock.monotonic() + AGAIN_SECONDS
-
-    def _walk(self, now: float) -> None:
-        """Visit one tenant: the next that nobody has visited yet, or the next in the round."""
-        self._next_visit = now + VISIT_SECONDS
-        for schema in self._register.refresh(self._trunk, now):
+    def _walk_on(self) -> None:
+        walked = self._walk.step()
+        for schema in walked.gone:
             if schema in self._turns_by_schema:
                 self._dismiss(self._turns_by_schema[schema])
-        schema_next = self._register.next_visit()
-        if schema_next is not None:
-            self._visit(schema_next)
-        if not self._register.has_unvisited():
-            # The declared schedules came in through Django's own.
-            connections[self.alias].close()
-
-    def _visit(self, schema: str) -> None:
-        try:
-            found = self._asked(schema)
-            if not self._register.is_admitted(schema) and found is not None:
-                self._sync_schedules(schema)
-        except Exception as error:
-            self._take_failed_visit(schema, error)
+        if walked.found is None:
             return
-        if found is None:
-            return
-        self._register.admit(schema)
-        turn = self.turn_in(schema)
-        turn.take_visit(found)
-        if found.needs_sweep:
-            self._upkeep.watch(schema)
+        turn = self.turn_in(walked.schema)
+        turn.take_visit(walked.found)
+        if walked.found.needs_sweep:
+            self._upkeep.watch(walked.schema)
         self._plan(turn)
-
-    def _asked(self, schema: str) -> Visit | None:
-        """Ask a schema what there is to do; None if it cannot be served."""
-        session = self._trunk.session(schema)
-        with session.transaction(durable=False):
-            missing = self._register.missing_migrations(session, schema)
-            if missing:
-                self._register.skip(schema, f"migrations are not applied: {missing}")
-                return None
-            return session.visit(firing.known_names(), patience=firing.STRANGER_SECONDS)
-
-    def _take_failed_visit(self, schema: str, error: Exception) -> None:
-        """Decide what an error means: nobody else is to wait for a tenant that is not in order."""
-        connections[self.alias].close()
-        if isinstance(error, NotInTenant) and self._register.is_admitted(schema):
-            if schema in self._turns_by_schema:
-                self._dismiss(self._turns_by_schema[schema])
-            self._register.lose(schema)
-            return
-        verdict = salvage.verdict(error)
-        if verdict is salvage.Verdict.LOST:
-            self._register.postpone(schema)
-            raise error
-        if verdict is salvage.Verdict.BROKEN:
-            may_pass = isinstance(error, NotInTenant)
-            self._register.skip(schema, in_short(error), may_pass=may_pass)
-        # Else its tables are locked, as while it is migrated: it has its turn in a later round.
-
-    def _sync_schedules(self, schema: str) -> None:
-        if self.options.firing is None or not declarations.declared_schedules():
-            return
-        try:
-            with tenancy.entered(self.alias, schema):
-                declarations.sync(self.alias)
-        except CloacaError as error:
-            logger.error("schedules of %r are not brought in: %s", schema, error)  # noqa: TRY400 - it says all
 
     # -- the heartbeats' thread
 

@@ -1,4 +1,4 @@
-"""What a worker asks of the database when its tenants have nothing to do: the same for any number."""
+"""What a worker asks of the database when its tenants have nothing to do, however many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from cloaca_django.dialect import trunk
-from cloaca_django.engine import registers, tenant_worker
+from cloaca_django.engine import registers, visits
 from tests.interface.conftest import until
 from tests.tenants.workers import make_worker, quick
 
@@ -34,16 +34,17 @@ def watched(worker, transactions, walks):
     until(worker.is_idle)
     done = threading.Event()
     left = [walks]
-    walk = worker._walk
+    step = worker._walk.step
 
-    def counted(now):
-        walk(now)
+    def counted():
+        walked = step()
         left[0] -= 1
         if not left[0]:
             done.set()
+        return walked
 
     transactions.clear()
-    worker._walk = counted
+    worker._walk.step = counted
     worker.wake()
     assert done.wait(20)
     return dict(transactions)
@@ -52,7 +53,7 @@ def watched(worker, transactions, walks):
 def test_an_idle_worker_asks_no_more_of_many_tenants_than_of_few(
     make_tenants, make_worker, transactions, monkeypatch, quick
 ):
-    monkeypatch.setattr(tenant_worker, "VISIT_SECONDS", 0.02)
+    monkeypatch.setattr(visits, "VISIT_SECONDS", 0.02)
     monkeypatch.setattr(registers, "REFRESH_SECONDS", 3600.0)
     make_tenants(40)
     few = make_worker(only=frozenset({"t1", "t2", "t3"}), fires=True)

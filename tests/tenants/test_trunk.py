@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import psycopg
 import pytest
 
@@ -141,21 +143,59 @@ def test_an_entrance_that_leads_elsewhere_is_an_error(pair, monkeypatch):
 
 def test_a_statement_that_breaks_a_transaction_takes_it_back_and_the_next_works(pair):
     (a, b), (t1, _) = pair
-    with pytest.raises(psycopg.errors.DivisionByZero), a.transaction():
-        mark(a, "lost")
-        a.transport.execute("SELECT 1 / 0", {})
+
+    def breaks():
+        with a.transaction():
+            mark(a, "lost")
+            a.transport.execute("SELECT 1 / 0", {})
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        breaks()
     assert marks_of(t1) == set()
     assert where(b)[0] == "t2"
 
 
 def test_a_commit_of_a_broken_transaction_is_an_error(pair):
     (a, b), (t1, _) = pair
-    with pytest.raises(psycopg.errors.InFailedSqlTransaction), a.transaction():
-        mark(a, "lost")
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            a.transport.execute("SELECT 1 / 0", {})
+
+    def passes_over():
+        with a.transaction():
+            mark(a, "lost")
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                a.transport.execute("SELECT 1 / 0", {})
+
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        passes_over()
     assert marks_of(t1) == set()
     assert where(b)[0] == "t2"
+
+
+def test_a_commit_that_is_cancelled_leaves_no_transaction_open_to_the_next(pair, monkeypatch):
+    (a, b), (t1, _) = pair
+    connection = a.transport.connection
+    execute_ = connection.execute
+
+    def cancelled(text, *arguments, **facts):
+        return execute_("SELECT 1 / 0" if text == "COMMIT" else text, *arguments, **facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "execute", cancelled)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            mark(a, "lost")
+    assert where(b)[0] == "t2"
+    assert where(a)[0] == "t1"
+    assert not a.is_closed
+    assert marks_of(t1) == set()
+
+
+def test_a_transaction_that_nobody_knows_of_ends_with_its_connection(pair, trunk):
+    (a, b), (t1, _) = pair
+    mark(a, "kept")
+    a.transport.connection.execute("BEGIN")
+    with pytest.raises(psycopg.OperationalError):
+        mark(b, "stray")
+    assert where(trunk.session("t2"))[0] == "t2"
+    assert marks_of(t1) == {("t1", "kept")}
 
 
 def test_a_savepoint_that_is_taken_back_leaves_the_transaction_in_its_schema(pair):
@@ -183,15 +223,14 @@ def test_a_tenant_cannot_speak_in_the_transaction_of_another(pair):
 def test_a_backend_that_is_killed_fails_and_the_trunk_opens_another(pair, trunk, is_inside):
     (a, b), (t1, _) = pair
     pid = backend(a)
-    with pytest.raises(psycopg.OperationalError):
-        if is_inside:
-            with a.transaction():
-                mark(a, "lost")
-                execute("SELECT pg_terminate_backend(%s)", pid)
-                mark(a, "lost too")
-        else:
+
+    def is_killed():
+        with a.transaction() if is_inside else nullcontext():
             execute("SELECT pg_terminate_backend(%s)", pid)
             mark(a, "lost")
+
+    with pytest.raises(psycopg.OperationalError):
+        is_killed()
     assert b.is_closed
     with pytest.raises(psycopg.OperationalError):
         where(b)

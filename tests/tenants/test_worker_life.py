@@ -12,7 +12,7 @@ from django.db import connection
 
 from cloaca_django import Context, DefaultRunner, TaskHandle, WorkflowBuilder, clock, signals, task
 from cloaca_django.core import registry
-from cloaca_django.engine import registers, tenant_turn, tenant_upkeep, tenant_worker
+from cloaca_django.engine import registers, tenant_turn, tenant_upkeep, visits
 from cloaca_django.engine.retention import Keeper
 from cloaca_django.models import CronSchedule, PipelineExecution, TaskLog
 from tests.interface.conftest import gate, new_gate, until, workflows_of_test
@@ -40,7 +40,7 @@ __all__ = ["gate", "make_worker", "new_gate", "quick", "trunk", "workflows_of_te
 def brisk(monkeypatch):
     """Visit often, and leave soon."""
     monkeypatch.setattr(registers, "REFRESH_SECONDS", 0.2)
-    monkeypatch.setattr(tenant_worker, "VISIT_SECONDS", 0.05)
+    monkeypatch.setattr(visits, "VISIT_SECONDS", 0.05)
     monkeypatch.setattr(tenant_turn, "ENLISTED_SECONDS", 0.3)
     monkeypatch.setattr(tenant_turn, "LOOK_SECONDS", 0.1)
 
@@ -239,7 +239,7 @@ def test_another_worker_that_hears_of_a_tenant_is_not_registered_for_a_look_alon
     make_tenants, make_worker, gate, workflows_of_test, brisk
 ):
     gated(gate)
-    (tenant,) = make_tenants(1)
+    make_tenants(1)
     make_worker(fires=True, concurrency=1)
     other = make_worker(fires=True, workflows=frozenset({"mark"}))
     until(other.is_idle)
@@ -402,7 +402,8 @@ def test_old_runs_are_deleted_in_every_tenant_and_one_with_many_is_not_left_earl
         enqueue_many(tenant, "mark", 5)
     for name in ("t1", "t2"):
         execute(
-            f"UPDATE {name}.cloaca_run SET status = 'Completed', finished_at = now() - interval '3 d'"
+            f"UPDATE {name}.cloaca_run SET status = 'Completed', "
+            " finished_at = now() - interval '3 d'"
         )
     monkeypatch.setattr("cloaca_django.engine.retention.BEAT_SECONDS", 0.0001)
     monkeypatch.setattr(tenant_upkeep, "Keeper", partial(Keeper, batch_size=1))
