@@ -12,14 +12,40 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-os.environ["TEST_DATABASE"] = "tenants"
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+from functools import cache
 
 import django
 
+os.environ["TEST_DATABASE"] = "tenants"
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from django.core.management import call_command
+from django.db import connection
+from django_tenants.utils import schema_context
+
+from cloaca_django import Context, DefaultRunner, WorkflowBuilder, task
+from cloaca_django.engine.shift import TenantOptions, WorkerOptions
+from cloaca_django.engine.tenant_worker import TenantWorker
+from cloaca_django.models import TaskExecution
+from tests.tenants import template
+from tests.tenants.directory.models import Tenant
+
 NEEDED = ("cloaca_", "ledger_", "django_content_type", "django_migrations")
+
+with WorkflowBuilder("nothing"):
+
+    @task(id="nothing")
+    def nothing(context: Context) -> None:
+        """Do nothing."""
+
+
+with WorkflowBuilder("short"):
+
+    @task(id="short")
+    def short(context: Context) -> None:
+        """Wait as if for somebody else's answer."""
+        time.sleep(0.05)
 
 
 def main() -> None:
@@ -33,77 +59,37 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="to watch (%(default)s)")
     parser.add_argument("--concurrency", type=int, default=8)
     options = parser.parse_args()
-    django.setup()
-    define_workflows()
-    with site():
-        for name in dict.fromkeys(options.what):
-            SCENES[name](options)
-
-
-def define_workflows() -> None:
-    """Register what the tenants run."""
-    from cloaca_django import Context, WorkflowBuilder, task
-
-    with WorkflowBuilder("nothing"):
-
-        @task(id="nothing")
-        def nothing(context: Context) -> None:
-            """Do nothing."""
-
-    with WorkflowBuilder("short"):
-
-        @task(id="short")
-        def short(context: Context) -> None:
-            time.sleep(0.05)
-
-
-@contextmanager
-def site() -> Iterator[None]:
-    """Be in an empty database with the tables that all tenants share."""
-    from django.core.management import call_command
-    from django.db import connection
-
-    # The tables of the tests' server are made anew each time: it stops with this process.
+    # The server of the tests is made anew each time, and stops with this process.
     call_command("migrate_schemas", shared=True, interactive=False, verbosity=0)
-    yield
-    connection.close()
+    for name in dict.fromkeys(options.what):
+        SCENES[name](options)
+
+
+@cache
+def of_template() -> template.Template:
+    """Return how a tenant's schema is made."""
+    return template.migrate().of(*NEEDED)
 
 
 def make_tenants(count: int, prefix: str = "t") -> list[str]:
-    """Make tenants that were not there before; returns their schemas."""
-    from tests.tenants import template
-    from tests.tenants.directory.models import Tenant
-
-    global _template
-    if _template is None:
-        _template = template.migrate().of(*NEEDED)
+    """Make those of so many tenants that are not there yet; returns their schemas."""
     names = [f"{prefix}{number}" for number in range(count)]
     there = set(Tenant.objects.values_list("schema_name", flat=True))
     new = [name for name in names if name not in there]
-    _template.copy_to(new)
+    of_template().copy_to(new)
     Tenant.objects.bulk_create(Tenant(schema_name=name, name=name) for name in new)
     return names
 
 
-_template: Any = None
-
-
 def enqueue(schema: str, name: str, count: int) -> None:
     """Write runs into a tenant's schema."""
-    from django_tenants.utils import schema_context
-
-    from cloaca_django import DefaultRunner
-
     with schema_context(schema):
         DefaultRunner().enqueue_many(name, [None] * count)
 
 
 @contextmanager
-def worker(concurrency: int, only: list[str]) -> Iterator[Any]:
+def worker(concurrency: int, only: list[str]) -> Iterator[TenantWorker]:
     """A worker of these tenants, which has visited all of them."""
-    from cloaca_django.engine.shift import TenantOptions, WorkerOptions
-    from cloaca_django.engine.tenant_worker import TenantWorker
-
     tenants = TenantOptions(only=frozenset(only))
     made = TenantWorker(WorkerOptions(concurrency=concurrency, tenants=tenants))
     made.start()
@@ -113,22 +99,16 @@ def worker(concurrency: int, only: list[str]) -> Iterator[Any]:
         made.stop(grace=60)
 
 
-def ask(text: str) -> Any:
+def ask(text: str) -> int:
     """Ask the server for one value."""
-    from django.db import connection
-
     connection.set_schema_to_public()
     with connection.cursor() as cursor:
         cursor.execute(text)
-        return cursor.fetchone()[0]
+        return int(cursor.fetchone()[0])
 
 
 def started_after(schema: str) -> list[float]:
     """Return how many seconds the runs of a tenant waited for their first claim, in order."""
-    from django_tenants.utils import schema_context
-
-    from cloaca_django.models import TaskExecution
-
     with schema_context(schema):
         rows = TaskExecution.objects.order_by("id").values_list("claimed_at", "run__created_at")
         return [(start - made).total_seconds() for start, made in rows if start]
@@ -152,7 +132,7 @@ def commits() -> int:
     """Return how many transactions the database has ended."""
     # A session tells its own every now and then only, unless it is asked to.
     time.sleep(1.1)
-    return int(ask("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"))
+    return ask("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
 
 
 def busy(options: argparse.Namespace) -> None:
@@ -193,20 +173,16 @@ def flood(options: argparse.Namespace) -> None:
 
 def new(options: argparse.Namespace) -> None:
     """Seconds until the first run of a tenant starts that was made a moment ago."""
-    from tests.tenants.directory.models import Tenant
-
     make_tenants(options.tenants)
     waits = []
     names = [f"n{number}" for number in range(10)]
     for name in names:
         Tenant.objects.filter(schema_name=name).delete()
-    from cloaca_django.engine.shift import TenantOptions, WorkerOptions
-    from cloaca_django.engine.tenant_worker import TenantWorker
 
     made = TenantWorker(WorkerOptions(tenants=TenantOptions()))
     made.start()
     await_true(made.is_idle, 600)
-    for number in range(len(names)):
+    for number in range(10):
         (name,) = make_tenants(number + 1, prefix="n")[-1:]
         enqueue(name, "nothing", 1)
         await_true(lambda name=name: started_after(name), 60)
@@ -218,7 +194,7 @@ def new(options: argparse.Namespace) -> None:
     )
 
 
-def await_true(condition: Callable[[], Any], seconds: float) -> None:
+def await_true(condition: Callable[[], object], seconds: float) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not condition():
@@ -229,7 +205,7 @@ def await_true(condition: Callable[[], Any], seconds: float) -> None:
 
 def say(text: str) -> None:
     """Print a figure at once."""
-    print(text, flush=True)  # noqa: T201 - what this is for
+    print(text, flush=True)
 
 
 SCENES = {"idle": idle, "busy": busy, "flood": flood, "new": new}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from cloaca_django.conf import settings
 from cloaca_django.core.progress import TASK_COLUMNS, RunRow
@@ -350,10 +351,21 @@ class PostgresTransport:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
-        with self.connection.transaction():
-            if not durable:
-                self._cursor.execute("SET LOCAL synchronous_commit = off")
-            yield
+        is_outermost = self.connection.info.transaction_status == TransactionStatus.IDLE
+        try:
+            with self.connection.transaction():
+                if not durable:
+                    self._cursor.execute("SET LOCAL synchronous_commit = off")
+                yield
+        except BaseException:
+            if is_outermost:
+                self._clear()
+            raise
+
+    def _clear(self) -> None:
+        """Leave no broken transaction to the next, as a cancelled COMMIT does (psycopg 3.3)."""
+        if self.connection.info.transaction_status == TransactionStatus.INERROR:
+            self.connection.execute("ROLLBACK", prepare=False)
 
     def close(self) -> None:
         self.connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import ExitStack
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -156,28 +157,22 @@ def test_what_a_body_does_to_its_connection_does_not_reach_the_next_task(
 ):
     tenants = make_tenants(3)
 
-    def stray():
-        if way == "SET":
-            with connection.cursor() as cursor:
-                cursor.execute("SET search_path = t3")
-        elif way == "set_schema":
-            connection.set_schema("t3")
-        elif way == "set_tenant":
-            connection.set_tenant(tenants[2])
-        elif way == "public":
-            connection.set_schema_to_public()
-        else:
-            kept.append(schema_context("t3"))
-            kept[-1].__enter__()
+    ways = {
+        "SET": lambda: connection.cursor().execute("SET search_path = t3"),
+        "set_schema": lambda: connection.set_schema("t3"),
+        "set_tenant": lambda: connection.set_tenant(tenants[2]),
+        "public": connection.set_schema_to_public,
+        "context": lambda: kept.enter_context(schema_context("t3")),
+    }
+    kept = ExitStack()
 
-    kept = []
     with WorkflowBuilder("w"):
 
         @task(id="w", atomic=is_atomic, retry_attempts=1)
         def w(context: Context) -> None:
             writes(context)
             if context["tenant"] == "t1":
-                stray()
+                ways[way]()
 
     run_in(tenants, make_worker=make_worker)
     leaves = is_atomic and way != "SET"
@@ -189,7 +184,7 @@ def test_what_a_body_does_to_its_connection_does_not_reach_the_next_task(
     for tenant in tenants[1:]:
         assert is_done(tenant)
         assert marks_of(tenant) == {(tenant.schema_name, "x")}
-    kept.clear()
+    kept.pop_all()
 
 
 def test_a_completing_block_that_leaves_its_tenant_is_taken_back(

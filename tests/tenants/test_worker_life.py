@@ -110,8 +110,9 @@ def test_only_the_tenants_that_are_asked_for_are_served(make_tenants, make_worke
     assert marks_of(b) == marks_of(c) == set()
 
 
+@pytest.mark.usefixtures("quick", "brisk", "workflows_of_test")
 def test_a_tenant_that_is_dropped_is_nothing_to_warn_of(
-    make_tenants, make_worker, gate, workflows_of_test, caplog, quick, brisk, monkeypatch
+    make_tenants, make_worker, gate, caplog, monkeypatch
 ):
     # Its schema goes a moment before its row.
     monkeypatch.setattr(registers, "REFRESH_SECONDS", 2.0)
