@@ -61,6 +61,9 @@ def main() -> None:
     options = parser.parse_args()
     # The server of the tests is made anew each time, and stops with this process.
     call_command("migrate_schemas", shared=True, interactive=False, verbosity=0)
+    # Which would be counted with what the worker does.
+    connection.cursor().execute("ALTER SYSTEM SET autovacuum = off")
+    connection.cursor().execute("SELECT pg_reload_conf()")
     for name in dict.fromkeys(options.what):
         SCENES[name](options)
 

@@ -33,6 +33,8 @@ from cloaca_django.errors import CloacaError, NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
+_UNCANCELLED: tuple[type[Exception], ...] = (CloacaError, *DRIVER_ERRORS)
+
 
 class Crew:
     """The slots, threads and event loop of one worker. Tasks of all its tenants share them."""
@@ -247,6 +249,6 @@ class JobHost:
                 try:
                     ended = operations.cancel(session, child, reason="its parent task ended")
                     self.post(Moved(tuple(run.id for run in ended)))
-                except (CloacaError, *DRIVER_ERRORS) as error:
+                except _UNCANCELLED as error:
                     # The next attempt of the task finds it, and waits for it.
                     logger.info("child run not cancelled: %s", error)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cloaca_django import clock
 from cloaca_django.core.states import WorkerState
-from cloaca_django.dialect import LOOK, Session
+from cloaca_django.dialect import Session
 from cloaca_django.dialect.rows import Visit
 from cloaca_django.engine import notices, recovery
 from cloaca_django.engine.agenda import Pace
@@ -150,8 +150,6 @@ class TenantTurn(Turn):
             return
         self._enlist(session, self)
         self._busy_at = clock.monotonic()
-        # Other workers sweep a schema while somebody is registered there.
-        session.announce(LOOK)
 
     def _connected(self) -> Session:
         if self._session is not None and self._session.is_closed:

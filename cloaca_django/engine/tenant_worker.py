@@ -172,8 +172,9 @@ class TenantWorker(Shift):
         turn = self._turns_by_schema.get(schema)
         if turn is None:
             # A tenant that was made a moment ago, or is none of ours.
-            self._register.expect(schema)
-            self.wake()
+            if not self.options.claims_only_own:
+                self._register.expect(schema)
+                self.wake()
             return
         self._upkeep.watch(schema)
         if news == LOOK:
@@ -213,7 +214,10 @@ class TenantWorker(Shift):
             # A new id each time: one that stopped never comes back, and whether an earlier try
             # was committed is not known if its reply was lost.
             row = self._row(turn.claimer, ids.new_token())
-            recovery.register(session, row)
+            with session.transaction(durable=False):
+                recovery.register(session, row)
+                # Other workers sweep a schema while somebody is registered there.
+                session.announce(LOOK)
             turn.claimer.worker, turn.is_enlisted = row.id, True
         # The supervisor renews it, and takes its tasks back if this process dies.
         self._say_alive()

@@ -37,7 +37,7 @@ KINDS = {
     "chain": ("first", "second", "third"),
     "fan": ("root", "left", "right", "join"),
     "loop": ("before", "between", "after"),
-    "stumble": ("attempt1", "attempt2"),
+    "stumble": ("stumble",),
     "nest": ("parent", "child:first", "child:second", "child:third"),
 }
 PACE_SECONDS = 0.05

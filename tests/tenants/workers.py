@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,18 +11,18 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
-from cloaca_django import Context, DefaultRunner
-from cloaca_django.core import registry
+from cloaca_django import Context, DefaultRunner, WorkflowBuilder, task
 from cloaca_django.dialect import open_trunk
+from cloaca_django.engine import registers, tenant_turn, visits
 from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.shift import TenantOptions, WorkerOptions
 from cloaca_django.engine.tenant_worker import TenantWorker
 from cloaca_django.models import PipelineExecution, TaskExecution, Worker
 from tests.tenants.conftest import in_tenant
 from tests.tenants.directory.models import Tenant
-from tests.worksite.process import WORKFLOWS
+from tests.tenants.ledger.models import Mark
 
-__all__ = ["make_worker", "of_worksite", "quick", "trunk"]
+__all__ = ["brisk", "make_worker", "quick", "trunk"]
 
 PATIENCE = 20.0
 
@@ -37,15 +38,6 @@ def trunk(transactional_db: None) -> Iterator[Any]:
 def quick(settings: Any) -> None:
     """Let workers beat and sweep often, and hear of a death by that alone."""
     settings.CLOACA = {"HEARTBEAT_SECONDS": 0.1, "LEASE_SECONDS": 60, "SWEEP_SECONDS": 0.2}
-
-
-@pytest.fixture
-def of_worksite() -> Iterator[None]:
-    """Let the workflows of the worksite be known for a test."""
-    with registry.isolated():
-        for workflow in WORKFLOWS:
-            registry.register(workflow)
-        yield
 
 
 @pytest.fixture
@@ -144,3 +136,39 @@ def in_thread(function: Callable[[], Any]) -> Any:
     thread.join(PATIENCE)
     assert found, "the thread hangs or broke"
     return found[0]
+
+
+@pytest.fixture
+def brisk(monkeypatch):
+    """Visit often, and leave soon."""
+    monkeypatch.setattr(registers, "REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr(visits, "VISIT_SECONDS", 0.05)
+    monkeypatch.setattr(tenant_turn, "ENLISTED_SECONDS", 0.3)
+    monkeypatch.setattr(tenant_turn, "LOOK_SECONDS", 0.1)
+
+
+def gated(gate, name="gated", **options):
+    """Register a workflow whose one task waits for the test."""
+    with WorkflowBuilder(name):
+
+        @task(id="gate", retry_attempts=1, **options)
+        def wait(context: Context) -> None:
+            gate.pass_through()
+
+
+def marking(name="beside"):
+    """Register a workflow that writes one row."""
+    with WorkflowBuilder(name):
+
+        @task(id="write", atomic=True)
+        def write(context: Context) -> None:
+            Mark.objects.create(tenant=connection.schema_name, text=context["text"])
+
+
+def worker_records(caplog, level=logging.WARNING):
+    """Return what the engine logged at some level or above."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= level and record.name.startswith("cloaca")
+    ]
