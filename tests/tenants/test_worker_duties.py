@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from functools import partial
 
+import psycopg
 from django.db import connection
 
-from cloaca_django.engine import tenant_upkeep
+from cloaca_django.dialect.trunk import TenantTransport
+from cloaca_django.engine import tenant_upkeep, visits
 from cloaca_django.engine.retention import Keeper
 from tests.interface.conftest import gate, new_gate, until, workflows_of_test
 from tests.tenants.conftest import marks_of
@@ -161,3 +163,26 @@ def _nothing():
     from cloaca_django.engine.settlement import Settled
 
     return Settled()
+
+
+def test_a_retry_is_not_forgotten_whose_outcome_was_committed_and_its_reply_lost(
+    make_tenants, make_worker, monkeypatch
+):
+    monkeypatch.setattr(visits, "VISIT_SECONDS", 3600)
+    (tenant,) = make_tenants(1)
+    worker = make_worker(report=lambda shift: None)
+    until(worker.is_idle)
+    lost, commit = [], TenantTransport._commit
+    scheduled = "SELECT 1 FROM t1.cloaca_task WHERE status = 'Scheduled'"
+
+    def answer(self):
+        commit(self)
+        if not lost and in_thread(lambda: execute(scheduled)):
+            lost.append(self.schema)
+            self.connection.close()
+            raise psycopg.OperationalError("the reply was lost")
+
+    monkeypatch.setattr(TenantTransport, "_commit", answer)
+    enqueue(tenant, "stumble", text="x")
+    until(lambda: is_done(tenant))
+    assert lost == ["t1"]
