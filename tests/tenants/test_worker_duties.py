@@ -86,17 +86,20 @@ def test_a_tenant_whose_tables_are_locked_does_not_cost_the_others_their_leases(
 ):
     gated(gate)
     marking()
-    locked, other = make_tenants(2)
+    tenants = make_tenants(2)
     worker = make_worker(concurrency=4)
-    enqueue(locked, "gated")
-    enqueue(other, "gated")
+    for tenant in tenants:
+        enqueue(tenant, "gated")
     gate.await_arrival(2)
-    assert [turn.schema for turn in worker.turns()] == ["t1", "t2"], "the locked one comes first"
+    # The one whose turn the heartbeat comes to first.
+    first = [turn.schema for turn in worker.turns()][0]
+    locked, other = sorted(tenants, key=lambda tenant: tenant.schema_name != first)
+    table = f"{other.schema_name}.cloaca_worker"
     is_locked, may_end = threading.Event(), threading.Event()
 
     def lock():
         with connection.cursor() as cursor:
-            cursor.execute("BEGIN; LOCK TABLE t1.cloaca_worker IN ACCESS EXCLUSIVE MODE")
+            cursor.execute(f"BEGIN; LOCK TABLE {first}.cloaca_worker IN ACCESS EXCLUSIVE MODE")
             is_locked.set()
             may_end.wait(20)
             cursor.execute("ROLLBACK")
@@ -106,8 +109,8 @@ def test_a_tenant_whose_tables_are_locked_does_not_cost_the_others_their_leases(
     holder.start()
     try:
         assert is_locked.wait(10)
-        (since,) = execute("SELECT max(heartbeat_at) FROM t2.cloaca_worker")[0]
-        renewed = "SELECT count(*) FROM t2.cloaca_worker WHERE heartbeat_at > %s + interval '0.5 s'"
+        (since,) = execute(f"SELECT max(heartbeat_at) FROM {table}")[0]
+        renewed = f"SELECT count(*) FROM {table} WHERE heartbeat_at > %s + interval '0.5 s'"
         until(lambda: execute(renewed, since) == [(1,)])
         enqueue(other, "beside", text="x")
         until(lambda: marks_of(other))
