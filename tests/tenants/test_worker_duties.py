@@ -92,7 +92,7 @@ def test_a_tenant_whose_tables_are_locked_does_not_cost_the_others_their_leases(
         enqueue(tenant, "gated")
     gate.await_arrival(2)
     # The one whose turn the heartbeat comes to first.
-    first = [turn.schema for turn in worker.turns()][0]
+    first = next(turn.schema for turn in worker.turns())
     locked, other = sorted(tenants, key=lambda tenant: tenant.schema_name != first)
     table = f"{other.schema_name}.cloaca_worker"
     is_locked, may_end = threading.Event(), threading.Event()
