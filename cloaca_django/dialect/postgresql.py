@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from cloaca_django.conf import settings
 from cloaca_django.core.progress import RunRow
@@ -254,10 +255,21 @@ class PostgresTransport:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
-        with self.connection.transaction():
-            if not durable:
-                self._cursor.execute("SET LOCAL synchronous_commit = off")
-            yield
+        is_outermost = self.connection.info.transaction_status == TransactionStatus.IDLE
+        try:
+            with self.connection.transaction():
+                if not durable:
+                    self._cursor.execute("SET LOCAL synchronous_commit = off")
+                yield
+        except BaseException:
+            if is_outermost:
+                self._clear()
+            raise
+
+    def _clear(self) -> None:
+        """Leave no broken transaction to the next, as a cancelled COMMIT does (psycopg 3.3)."""
+        if self.connection.info.transaction_status == TransactionStatus.INERROR:
+            self.connection.execute("ROLLBACK", prepare=False)
 
     def insist(self) -> None:
         self._cursor.execute("SET LOCAL synchronous_commit TO DEFAULT")
@@ -273,6 +285,11 @@ class PostgresTransport:
 def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> PostgresTransport:
     """Connect as the alias of ``wrapper`` does; ``patience`` is a matter of files."""
     return PostgresTransport(wrapper.get_connection_params(), schema=schemas.schema_of(wrapper))
+
+
+def message_of(error: BaseException) -> str:
+    """Return the server's own message in an error; empty: it is none of the server's."""
+    return (error.diag.message_primary or "") if isinstance(error, psycopg.Error) else ""
 
 
 def is_transient(error: BaseException) -> bool:

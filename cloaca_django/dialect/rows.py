@@ -167,7 +167,7 @@ class Visit:
     seconds_to_fire: float | None
     has_strangers: bool
     has_parked: bool
-    has_workers: bool
+    needs_sweep: bool
 
 
 @dataclass(frozen=True, slots=True)

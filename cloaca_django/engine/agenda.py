@@ -107,16 +107,20 @@ class Crowd:
 class Pace:
     """How long tasks take, and so how many to claim ahead of the slots.
 
-    Short tasks would wait a whole commit for each claim; long ones must not be hoarded.
+    Short tasks would wait a whole commit for each claim; long ones must not be hoarded. ``whole``
+    is the pace of all who share the slots.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, *, whole: Pace | None = None) -> None:
         self._slots = slots
+        self._whole = whole
         self._seconds: float | None = None
         self._ended = 0
 
     def note(self, seconds: float | None) -> None:
         """Take in how long a task ran."""
+        if self._whole is not None:
+            self._whole.note(seconds)
         self._ended += 1
         if seconds is not None:
             known = self._seconds
@@ -134,6 +138,12 @@ class Pace:
         if stalled:
             self._seconds = None
         return stalled
+
+    def slow_down(self) -> None:
+        """Claim nothing ahead, with all who share the slots, until a task was measured again."""
+        self._seconds = None
+        if self._whole is not None:
+            self._whole.slow_down()
 
 
 def _after(now: float, seconds: float | None) -> float:

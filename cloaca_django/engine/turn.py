@@ -232,7 +232,10 @@ class Turn(Carrier):
         self.own.difference_update(self.waiters.resolve(session, pending=pending))
         if self._pace.has_stalled():
             # Long tasks hold every slot: what was claimed ahead goes to whoever is free.
-            self._hand_back(self.slots.withdraw())
+            ahead = self._withdrawn()
+            if ahead:
+                self._pace.slow_down()
+            self._hand_back(ahead)
 
     # -- messages
 
