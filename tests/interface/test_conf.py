@@ -35,6 +35,7 @@ DEFAULTS = {
     "DATABASE": "default",
     "NOTIFY": True,
     "EAGER": False,
+    "DURABILITY": "full",
     "STRICT": False,
 }
 

@@ -44,7 +44,9 @@ def test_each_role_is_offered_what_it_may_do(visit, viewer, operator, planner, w
         opened = visit(client)
         seen[name] = set().union(*(acts_on(opened.go(place)) for place in places))
         page = opened.go(url("cronschedule_changelist"))
-        assert page.get_by_role("link", name="Add schedule").count() == (name == "planner")
+        # In the empty list and above it.
+        adds = page.get_by_role("link", name="Add schedule").count()
+        assert bool(adds) == (name == "planner")
         page = opened.go(reverse(LIST))
         assert page.locator("select[name=action]").count() == (name != "viewer")
     assert seen["viewer"] == set()
