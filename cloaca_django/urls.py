@@ -1,4 +1,4 @@
-"""Addresses for probes: ``path("cloaca/", include("cloaca_django.urls"))``."""
+"""Addresses for probes and metrics: ``path("cloaca/", include("cloaca_django.urls"))``."""
 
 from __future__ import annotations
 
@@ -12,4 +12,5 @@ urlpatterns = [
     path("live/", views.live, name="live"),
     path("ready/", views.health, {"probes": ("database", "migrations")}, name="ready"),
     path("health/", views.health, name="health"),
+    path("metrics/", views.metrics, name="metrics"),
 ]

@@ -1,4 +1,7 @@
-"""Pages for machines: is this process alive, is the engine well. ``urls`` gives them addresses."""
+"""Pages for machines: is this process alive, is the engine well, and its metrics.
+
+``urls`` gives them addresses.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ from django.views.decorators.http import require_safe
 
 from cloaca_django import tenancy
 from cloaca_django.conf import settings
+from cloaca_django.databases import first_line
+from cloaca_django.dialect import is_transient
 from cloaca_django.examination import examine, is_reached
 from cloaca_django.health import MAX_LATE_SECONDS, MAX_READY_SECONDS, PROBES
+from cloaca_django.metrics import exposition, read_gauges, require_library
 
 SEES_RUNS = "cloaca_django.view_pipelineexecution"
 
@@ -62,6 +68,33 @@ def health(
         for one in shown:
             del one["says"]
     return JsonResponse({"healthy": is_healthy, "probes": shown}, status=200 if is_healthy else 503)
+
+
+@_for_machines
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Tell Prometheus how things stand: 403 for who may not know, 503 without an answer in time."""
+    if not may_know(request):
+        return _said(
+            "This is for staff who may view runs, and for who sends"
+            ' CLOACA["MONITORING_TOKEN"] as Authorization: Bearer ...',
+            status=403,
+        )
+    require_library()
+    seconds = settings.MONITORING_TIMEOUT_SECONDS
+    try:
+        found = read_gauges(settings.DATABASE, seconds=seconds)
+    except TimeoutError:
+        return _said(f"no answer within {seconds:g} s", status=503)
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        return _said(first_line(error), status=503)
+    text, content_type = exposition(found, accept=request.headers.get("Accept", ""))
+    return HttpResponse(text, content_type=content_type)
+
+
+def _said(text: str, *, status: int) -> HttpResponse:
+    return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", status=status)
 
 
 def may_know(request: HttpRequest, *, is_reached: bool = True) -> bool:

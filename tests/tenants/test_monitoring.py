@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
 
-from tests.interface.commands import a_worker
+from cloaca_django import Context, DefaultRunner
+from cloaca_django.engine import meter
+from tests.interface.commands import a_worker, run
 from tests.tenants.conftest import in_tenant
 from tests.tenants.directory.models import Domain, Tenant
 
 TOKEN = "a-token-of-this-test"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def at(tenant):
@@ -68,3 +72,46 @@ def test_the_public_host_speaks_of_all_and_names_none_to_strangers(tenants, publ
     settings.CLOACA = {"MONITORING_TOKEN": TOKEN}
     told = public.get("/cloaca/health/", headers={"Authorization": f"Bearer {TOKEN}"})
     assert "1 of 2 tenants: t2: no live worker" in told.content.decode()
+
+
+def samples(answer):
+    """Return what a page of metrics says, by name and schema."""
+    return {
+        (one.name, one.labels["schema"]): one.value
+        for family in text_string_to_metric_families(answer.content.decode())
+        for one in family.samples
+    }
+
+
+def test_metrics_of_a_tenant_are_labelled_and_of_no_other(tenants, settings):
+    settings.CLOACA = {"MONITORING_TOKEN": TOKEN}
+    one, other = tenants
+    for tenant, count in ((one, 2), (other, 5)):
+        with in_tenant(tenant):
+            runner, context = DefaultRunner(), Context({"tenant": "x", "text": "y"})
+            runner.enqueue_many("mark", [context] * count)
+    found = samples(at(one).get("/cloaca/metrics/", headers=BEARER))
+    assert found["cloaca_open_runs", one.schema_name] == 2
+    assert {schema for _, schema in found} == {one.schema_name}
+
+
+def test_metrics_at_the_public_host_are_of_all_and_for_the_token_alone(tenants, public, settings):
+    settings.CLOACA = {"MONITORING_TOKEN": TOKEN}
+    assert public.get("/cloaca/metrics/").status_code == 403
+    found = samples(public.get("/cloaca/metrics/", headers=BEARER))
+    assert {schema for _, schema in found} == {tenant.schema_name for tenant in tenants}
+
+
+def test_a_worker_of_tenants_counts_for_each(tenants):
+    counts = meter.switch_on()
+    try:
+        for tenant in tenants:
+            with in_tenant(tenant):
+                DefaultRunner().enqueue(
+                    "mark", Context({"tenant": tenant.schema_name, "text": "x"})
+                )
+        assert run("cloaca_worker", "--burst").code == 0
+    finally:
+        meter.switch_off()
+    ended = {one.labels: one.values[0] for one in counts.series() if one.measure is meter.RUNS}
+    assert ended == {("mark", "Completed", tenant.schema_name): 1.0 for tenant in tenants}
