@@ -67,7 +67,8 @@ def health(
     if not may_know(request, is_reached=is_reached(findings)):
         for one in shown:
             del one["says"]
-    return JsonResponse({"healthy": is_healthy, "probes": shown}, status=200 if is_healthy else 503)
+    said = {"healthy": is_healthy, "probes": shown}
+    return _unlogged(JsonResponse(said, status=200 if is_healthy else 503))
 
 
 @_for_machines
@@ -94,7 +95,17 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _said(text: str, *, status: int) -> HttpResponse:
-    return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", status=status)
+    kind = "text/plain; charset=utf-8"
+    return _unlogged(HttpResponse(f"{text}\n", content_type=kind, status=status))
+
+
+def _unlogged(response: HttpResponse) -> HttpResponse:
+    """Keep Django from logging an answer as an error: it would mail it to ADMINS at each probe.
+
+    Who asks is told, and decides what is worth a mail. Django has no public way to say so.
+    """
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def may_know(request: HttpRequest, *, is_reached: bool = True) -> bool:

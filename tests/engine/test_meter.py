@@ -8,6 +8,7 @@ import pytest
 
 from cloaca_django.core.measures import BUCKETS, MAX_SERIES, OTHER, bounded
 from cloaca_django.engine import gauges, meter, notices, operations, recovery
+from cloaca_django.engine.messages import HandBack
 from tests import workflows
 
 
@@ -102,6 +103,21 @@ def test_a_refused_outcome_is_counted(world, counts):
     publish(world)
     assert values(counts, meter.REFUSED) == {(): [1.0]}
     assert values(counts, meter.ATTEMPTS) == {}
+
+
+def test_a_task_that_is_handed_back_unstarted_had_no_attempt(world, counts):
+    workflows.single("w")
+    world.enqueue("w")
+    world.step()
+    assert len(world.take()) == 1
+    world.turn.post(HandBack(running_too=True))
+    world.tick()
+    publish(world)
+    assert [
+        len(effects.settled.accepted) for effects in world.published if effects.settled.accepted
+    ]
+    assert values(counts, meter.ATTEMPTS) == {}
+    assert values(counts, meter.TASK_SECONDS) == {}
 
 
 @pytest.mark.parametrize(

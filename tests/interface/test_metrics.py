@@ -92,6 +92,7 @@ def test_the_page_tells_what_waits_where_and_for_how_long(site, client, token):
     runs = PipelineExecution.objects.filter(pk=late.id)
     runs.update(created_at=runs.get().created_at - timedelta(seconds=90))
     site.pause(site.enqueue("two").id)
+    site.enqueue("two").cancel()
     found = scraped(client)
     assert found["cloaca_tasks", "mail", "Ready", "one"] == 3
     assert found["cloaca_tasks", "default", "Ready", "two"] == 1

@@ -134,6 +134,11 @@ def test_a_site_that_wants_a_login_everywhere_answers_its_probes(client, setting
     assert client.get(page).status_code == 200
 
 
+def test_an_answer_that_is_not_well_is_no_error_of_the_site(client, caplog):
+    assert client.get(HEALTH).status_code == 503
+    assert [record for record in caplog.records if record.name == "django.request"] == []
+
+
 # To whom
 
 
@@ -230,6 +235,16 @@ def test_probes_that_hang_hold_one_thread_however_many_ask(client, settings, mon
     until(lambda: not deadline._asked)
     assert verdicts(client.get(HEALTH))["worker"] is True
     assert len(begun) == 2
+
+
+def test_the_connections_of_an_answer_are_closed_before_it_is_given():
+    def ask():
+        connections["default"].ensure_connection()
+        return connections["default"]
+
+    used = deadline.within(10, "a question", ask)
+    assert used is not connections["default"]
+    assert used.connection is None
 
 
 def test_an_error_that_no_probe_is_there_to_find_is_not_hidden(client, monkeypatch):
