@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings as site
 
-from cloaca_django.core.options import QUEUE_NAME
+from cloaca_django.core.options import FULL, QUEUE_NAME, RELAXED
 from cloaca_django.errors import InvalidConfig
 
 DAY = 86_400
@@ -165,6 +165,11 @@ class Settings:
             return None
         return _number("ADMIN_POLL_SECONDS", 2, low=2, high=3600, note=" or None")
 
+    @property
+    def ADMIN_DELETE_RUNS(self) -> bool:
+        """Whether the admin lets who has the permission delete runs that ended."""
+        return _switch("ADMIN_DELETE_RUNS", default=False)
+
     # Probes and metrics
 
     @property
@@ -205,6 +210,14 @@ class Settings:
     def NOTIFY(self) -> bool:
         """Whether workers are woken by the database's notifications. Without, they poll."""
         return _switch("NOTIFY", default=True)
+
+    @property
+    def DURABILITY(self) -> str:
+        """Whether every commit waits for the disk, or of a run only the one that ends it."""
+        value = _given("DURABILITY", FULL)
+        if not isinstance(value, str) or value not in {FULL, RELAXED}:
+            raise _invalid("DURABILITY", value, f"must be {FULL!r} or {RELAXED!r}")
+        return value
 
     @property
     def EAGER(self) -> bool:

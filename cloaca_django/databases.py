@@ -36,6 +36,7 @@ from cloaca_django.dialect import (
     urls,
 )
 from cloaca_django.dialect.urls import DatabaseUrl
+from cloaca_django.engine.capture import current_job
 from cloaca_django.errors import (
     DatabaseUnreachable,
     NoDatabase,
@@ -180,7 +181,7 @@ def open_alias(alias: str) -> Database:
     if facts.is_missing(connections[alias]):
         raise NoDatabase()
     url = alias
-    if schema := tenancy.schema_here(alias):
+    if schema := _schema_here(alias):
         require_tables(alias, schema=schema)
         return Database(alias, f"using={alias!r}, schema={schema!r}", is_ours=False, schema=schema)
     try:
@@ -189,6 +190,17 @@ def open_alias(alias: str) -> Database:
     except DatabaseError as error:
         raise DatabaseUnreachable(url, first_line(error)) from error
     return Database(alias, f"using={alias!r}", is_ours=False)
+
+
+def _schema_here(alias: str) -> str:
+    """Return the tenant's schema of this thread, or of the async task that runs on it.
+
+    On an event loop no connection says where a coroutine is.
+    """
+    job = current_job.get()
+    if job is not None and job.task.is_async and job.host is not None and job.host.alias == alias:
+        return str(job.host.schema)
+    return tenancy.schema_here(alias)
 
 
 def site_aliases() -> list[str]:

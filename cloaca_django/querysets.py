@@ -9,7 +9,14 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Case, Count, Exists, F, Min, OuterRef, Q, Subquery, Value, When
 
-from cloaca_django.core.states import RunStatus, TaskStatus, WorkerKind, WorkerState
+from cloaca_django.core.states import (
+    RUN_TROUBLED,
+    RunStatus,
+    TaskStatus,
+    WorkerKind,
+    WorkerState,
+)
+from cloaca_django.dialect.history import Spelled
 
 if TYPE_CHECKING:
     from cloaca_django.models import (
@@ -38,6 +45,10 @@ class RunQuerySet(models.QuerySet["PipelineExecution"]):
         still_open = self.model.objects.using(self.db).unfinished().order_by().values("pk")
         return self.filter(pk__in=still_open)
 
+    def troubled(self) -> Self:
+        """Return runs that failed or were cancelled."""
+        return self.filter(Spelled("status", *RUN_TROUBLED))
+
     def newest_first(self) -> Self:
         """Return runs by submission; their ids are ordered by time."""
         return self.order_by("-id")
@@ -64,11 +75,11 @@ class TaskQuerySet(models.QuerySet["TaskExecution"]):
 
     def running(self) -> Self:
         """Return tasks that a worker has claimed."""
-        return self.filter(status=TaskStatus.RUNNING)
+        return self.filter(Spelled("status", TaskStatus.RUNNING))
 
     def ready(self) -> Self:
         """Return tasks that a worker could claim now."""
-        return self.filter(status=TaskStatus.READY)
+        return self.filter(Spelled("status", TaskStatus.READY))
 
     def counts_by_status(self) -> dict[str, int]:
         """Count tasks by status."""
@@ -104,6 +115,10 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
     def alive(self) -> Self:
         """Return workers that renew their lease."""
         return self.filter(state__in=[WorkerState.ALIVE, WorkerState.DRAINING])
+
+    def heard_of(self, now: datetime) -> Self:
+        """Return workers that renewed their lease in time; draining ones do as well."""
+        return self.alive().filter(lease_until__gt=now)
 
     def claiming(self, now: datetime) -> Self:
         """Return workers that were heard of within their lease and claim what anybody submits."""

@@ -18,6 +18,7 @@ from django.db import connections, transaction
 
 from cloaca_django import databases, tenancy
 from cloaca_django.calls import acts, tuning
+from cloaca_django.calls.many import ManyCalls
 from cloaca_django.calls.operator import OperatorCalls
 from cloaca_django.calls.runs import RunCalls
 from cloaca_django.calls.schedules import ScheduleCalls
@@ -47,7 +48,7 @@ from cloaca_django.handles import RunHandle
 _USE_ENQUEUE = "use enqueue(), which writes the run in your transaction and returns a handle"
 
 
-class DefaultRunner(RunCalls, OperatorCalls, ScheduleCalls):
+class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
     """A runner of workflows on one database. Safe to share between threads.
 
     With a URL it is a whole engine: it creates its tables, runs tasks and takes back those of
@@ -233,15 +234,6 @@ class DefaultRunner(RunCalls, OperatorCalls, ScheduleCalls):
         """As ``enqueue``, for ``async`` code."""
         return await sync_to_async(self.enqueue)(workflow_name, context, **options)
 
-    def enqueue_many(
-        self, workflow_name: str, contexts: Iterable[Context | None], **options: Any
-    ) -> list[RunHandle]:
-        """Write one run per context in one go; options as for ``enqueue``, without a key."""
-        if options.pop("idempotency_key", None) is not None:
-            raise TypeError("enqueue_many takes no idempotency_key: a key names one run")
-        same = self._checked_options("enqueue_many()", **options)
-        return self._enqueued(workflow_name, inputs.contexts(contexts), same)
-
     # -- one run
 
     def handle(self, run_id: UUID | str) -> RunHandle:
@@ -329,8 +321,7 @@ class DefaultRunner(RunCalls, OperatorCalls, ScheduleCalls):
             # The caller may be in another tenant by now.
             with tenancy.entered(self.alias, self.schema) if self.schema else nullcontext():
                 eager.drain(self.alias, [each.id for each in asked])
-        elif self._lease is not None:
-            turn = self._lease.worker.turn_in(self.schema)
+        elif turn := self._own_turn():
             (turn.hint if any(map(submission.needs_look, asked)) else turn.wake)()
 
     def _execute_eagerly(self, asked: Submission) -> PipelineResult:
@@ -415,18 +406,19 @@ class DefaultRunner(RunCalls, OperatorCalls, ScheduleCalls):
     def _has_cron(self) -> bool:
         return self._config.enable_cron_scheduling
 
+    def _own_turn(self) -> Turn | None:
+        lease = self._lease
+        return None if lease is None else lease.worker.turn_in(self.schema)
+
     def _look_at_schedules(self) -> None:
         # Without LISTEN nobody else tells this process.
-        lease = self._lease
-        if lease is not None:
-            transaction.on_commit(lease.worker.turn_in(self.schema).hint, using=self.alias)
+        if turn := self._own_turn():
+            transaction.on_commit(turn.hint, using=self.alias)
 
     def _wake(self) -> None:
-        lease = self._lease
-        if lease is not None:
-            lease.worker.turn_in(self.schema).wake()
+        if turn := self._own_turn():
+            turn.wake()
 
     def _tell(self, run_ids: list[UUID]) -> None:
-        lease = self._lease
-        if lease is not None:
-            lease.worker.turn_in(self.schema).post(Moved(tuple(run_ids)))
+        if turn := self._own_turn():
+            turn.post(Moved(tuple(run_ids)))

@@ -100,6 +100,8 @@ def list_statement(alias: str) -> str:
 
 def missing_migrations(session: Session) -> list[str]:
     """Return which of our migrations the session's schema lacks. Raises NotInTenant."""
+    if not session.run(sql_tenants.is_recorded)[0][0]:
+        return sorted(_our_migrations())
     applied = {name for (name,) in session.run(sql_tenants.applied_migrations)}
     return sorted(_our_migrations() - applied)
 
@@ -183,13 +185,16 @@ class EnteredAsync:
     def _enter(self) -> None:
         connection: Any = connections[self._alias]
         # Read now: a coroutine that looks at its tenant could not.
-        connection.set_tenant(_tenants(self._alias).get(schema_name=self._schema))
+        tenant = _tenants(self._alias).filter(schema_name=self._schema).first()
+        if tenant is None:
+            raise NotInTenant(self._schema, "no tenant has that schema any more")
+        connection.set_tenant(tenant)
         _check(connection)
 
 
 def _check(connection: Any) -> None:
     try:
-        schemas.enter_tenant(connection)
+        schemas.enter_tenant(connection, connection.schema_name)
     except NotInTenant:
         # Whatever put it there must not be found by the next who uses it.
         if not connection.in_atomic_block:

@@ -16,8 +16,10 @@ RUN = "run_workflow"
 PAUSE = "pause_workflow"
 RETRY = "retry_execution"
 CANCEL = "cancel_execution"
+DELETE_RUN = "delete_pipelineexecution"
 VIEW_CONTEXT = "view_context"
 DRAIN = "drain_worker"
+FORGET = "delete_worker"
 CHANGE_SCHEDULE = "change_cronschedule"
 
 

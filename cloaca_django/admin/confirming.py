@@ -10,10 +10,11 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.models import DELETION, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
@@ -47,20 +48,25 @@ class Why(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """Who does it, to what, and why."""
+    """Who does it, to what, and why. By its ``key`` a form that is sent twice makes one run."""
 
     row: Any
     by: str
     reason: str
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came out: a sentence for people, one for the log, and the run that was made, if any."""
+    """What came out: a sentence for people, one for the log, and the run that was made, if any.
+
+    ``is_gone`` says that the row does not exist any more. An empty ``logged`` is not logged.
+    """
 
     says: str
     logged: str
     run: UUID | None = None
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +99,21 @@ RUNS = Counting(
 )
 
 
-class ReasonForm(forms.Form):
-    """Why somebody does it."""
+class OnceForm(forms.Form):
+    """A form that may be sent twice and acts once: what it makes is known by its key."""
 
     required_css_class = "required"
+
+    once = forms.UUIDField(required=False, initial=uuid4, widget=forms.HiddenInput)
+
+    def key_for(self, row: Any) -> str | None:
+        """Return the key of what this form makes for a row; None for a form without its field."""
+        once = self.cleaned_data.get("once")
+        return f"admin:{once.hex}:{row.pk}"[:255] if once else None
+
+
+class ReasonForm(OnceForm):
+    """Why somebody does it."""
 
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
@@ -127,11 +144,10 @@ def ask(page: ReadOnlyAdmin, request: HttpRequest, object_id: str, *, act: Act) 
         messages.warning(request, refusal)
         return HttpResponseRedirect(page.url("change", row.pk))
     if request.method == "POST" and form.is_valid():
-        done = attempt(page, request, row, act=act, reason=form.cleaned_data.get("reason", ""))
+        done = attempt(page, request, row, act=act, form=form)
         if done is not None:
             messages.success(request, done.says)
-        made = done and done.run
-        return HttpResponseRedirect(page.run_url(made) if made else page.url("change", row.pk))
+        return HttpResponseRedirect(_place_after(page, row, done))
     return page.page(
         request,
         "confirm.html",
@@ -145,18 +161,39 @@ def ask(page: ReadOnlyAdmin, request: HttpRequest, object_id: str, *, act: Act) 
     )
 
 
+def _place_after(page: ReadOnlyAdmin, row: Any, done: Done | None) -> str:
+    """Return where somebody goes on: to the run that was made, or back to the row if it is left."""
+    if done is not None and done.run is not None:
+        return page.run_url(done.run)
+    if done is not None and done.is_gone:
+        return page.url("changelist")
+    return page.url("change", row.pk)
+
+
 def attempt(
-    page: ReadOnlyAdmin, request: HttpRequest, row: Any, *, act: Act, reason: str
+    page: ReadOnlyAdmin, request: HttpRequest, row: Any, *, act: Act, form: ReasonForm
 ) -> Done | None:
-    """Do it and log it; None, after a message, when the engine refused."""
+    """Do it and log it; None, after a message, when the engine refused. The form is valid."""
+    reason = form.cleaned_data.get("reason", "").strip()
     try:
-        done = act.perform(Doing(row, access.name_of(request), reason.strip()))
+        done = act.perform(Doing(row, access.name_of(request), reason, form.key_for(row)))
     except CloacaError as error:
         # Somebody, or the run itself, was faster.
         messages.warning(request, _("%(what)s: %(error)s") % {"what": row, "error": error})
         return None
-    page.log_change(request, row, done.logged)
+    if done.is_gone:
+        _log_deletion(request, row, done.logged)
+    elif done.logged:
+        page.log_change(request, row, done.logged)
     return done
+
+
+def _log_deletion(request: HttpRequest, row: Any, message: str) -> None:
+    user: Any = request.user
+    LogEntry.objects.log_actions(
+        user_id=user.pk, queryset=[row], action_flag=DELETION, change_message=message,
+        single_object=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +226,9 @@ def ask_for_many(
     return page.page(
         request,
         "confirm_many.html",
-        title=str(act.label),
+        title=f"{str(act.label).rstrip('…')}?",
         act=act,
+        explains=list(act.explains(chosen.eligible[0]))[:1] if chosen.eligible else [],
         form=ReasonForm(why=act.why),
         chosen=chosen,
         limit=limit if len(rows) > limit else 0,
@@ -216,8 +254,7 @@ def do_to_many(
         messages.error(request, _("Nothing was done: a reason is needed."))
         return HttpResponseRedirect(page.url("changelist"))
     chosen = sort_out(rows, act)
-    reason = form.cleaned_data.get("reason", "")
-    done = [attempt(page, request, row, act=act, reason=reason) for row in chosen.eligible]
+    done = [attempt(page, request, row, act=act, form=form) for row in chosen.eligible]
     count = sum(one is not None for one in done)
     text = counting.done(count)
     if left := len(chosen.refused):

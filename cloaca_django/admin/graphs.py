@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -140,12 +140,3 @@ def _tasks(count: int) -> str:
 def _worst(counts: Mapping[str, int]) -> str:
     """Return the state that a reader should see first."""
     return next((status for status in vocabulary.READING_ORDER if counts.get(status)), "")
-
-
-def of_tasks(dependencies: Mapping[str, tuple[str, ...]], known: Iterable[str]) -> Sequence[Node]:
-    """Return nodes outside of a run, without edges to what is not there."""
-    names = set(known)
-    return [
-        Node(name, tuple(one for one in waits if one in names))
-        for name, waits in dependencies.items()
-    ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -13,7 +15,9 @@ from cloaca_django.admin.confirming import Act, Doing, Done, Why
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.states import RUN_FINAL, RunStatus, TaskStatus
-from cloaca_django.models import TaskExecution
+from cloaca_django.dialect import open_session
+from cloaca_django.engine import retention
+from cloaca_django.models import PipelineExecution, TaskExecution
 from cloaca_django.runner import DefaultRunner
 
 SHOWN = 12
@@ -50,6 +54,20 @@ def _if_retryable(run: Any) -> str:
     if run.status == RunStatus.COMPLETED:
         return _("Nothing failed in this run; it can be run again from the start.")
     return _if_repeatable(run)
+
+
+def _if_deletable(run: Any) -> str:
+    if not settings.ADMIN_DELETE_RUNS:
+        return _("Runs are not deleted here: the site's settings do not allow it.")
+    if run.status not in RUN_FINAL:
+        return _("This run has not ended; only runs that ended are deleted.")
+    return ""
+
+
+def _explain_delete(run: Any) -> Iterator[str]:
+    yield _(
+        "It goes for good, with its tasks, attempts, logs and contexts. Runs that it led to stay."
+    )
 
 
 def _explain_cancel(run: Any) -> Iterator[str]:
@@ -118,11 +136,30 @@ def _resume(doing: Doing) -> Done:
     return Done(_("The run goes on."), "Resumed.")
 
 
+def _delete(doing: Doing) -> Done:
+    with closing(open_session(settings.DATABASE)) as session:
+        retention.delete_run(session, doing.row.pk, by=doing.by)
+    logged = f"Deleted: {doing.reason}" if doing.reason else "Deleted."
+    return Done(_("The run was deleted."), logged, is_gone=True)
+
+
+def made_by(key: str | None) -> UUID | None:
+    """Return the run that a form made which is sent once more."""
+    runs = PipelineExecution.objects.using(settings.DATABASE)
+    found: UUID | None = (
+        runs.filter(idempotency_key=key).values_list("pk", flat=True).first() if key else None
+    )
+    return found
+
+
 def _again(verb: str, *, from_start: bool) -> Callable[[Doing], Done]:
     def perform(doing: Doing) -> Done:
+        if (before := made_by(doing.key)) is not None:
+            return Done(_("This run was started already: %s") % before, "", before)
         made = runner().replay(
-            doing.row.pk, from_start=from_start, by=doing.by, reason=doing.reason
-        )
+            doing.row.pk, from_start=from_start, idempotency_key=doing.key, by=doing.by,
+            reason=doing.reason,
+        )  # fmt: skip
         says = _("A new run was started: %s") % made.id
         return Done(says, _logged(f"{verb} as {made.id}", doing), made.id)
 
@@ -157,4 +194,9 @@ RERUN = Act(
     _explain_rerun, _if_repeatable, _again("Run again", from_start=True),
 )  # fmt: skip
 
-ACTS = {act.slug: act for act in (CANCEL, PAUSE, RESUME, RETRY, RERUN)}
+DELETE = Act(
+    "delete", access.DELETE_RUN, gettext_lazy("Delete…"), gettext_lazy("Delete %(what)s?"),
+    gettext_lazy("Yes, delete it"), _explain_delete, _if_deletable, _delete, is_grave=True,
+)  # fmt: skip
+
+ACTS = {act.slug: act for act in (CANCEL, PAUSE, RESUME, RETRY, RERUN, DELETE)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin.confirming import MAX_REASON
+from cloaca_django.admin.confirming import MAX_REASON, OnceForm
 from cloaca_django.core.context import Context
 from cloaca_django.core.params import REQUIRED, Param
 from cloaca_django.core.workflow import Workflow
@@ -27,10 +28,8 @@ _FIELDS: Mapping[type, tuple[type[forms.Field], Any]] = {
 }
 
 
-class AboutForm(forms.Form):
+class AboutForm(OnceForm):
     """What every run may be given, whatever its workflow declares."""
-
-    required_css_class = "required"
 
     context = forms.CharField(
         label=gettext_lazy("Further context (JSON)"),
@@ -64,7 +63,7 @@ def context_of(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        json.loads(text)
+        json.loads(text, object_pairs_hook=_object)
         return Context.from_json(text).to_dict()
     except json.JSONDecodeError as error:
         where = {"line": error.lineno, "column": error.colno, "problem": error.msg}
@@ -73,6 +72,15 @@ def context_of(text: str) -> dict[str, Any]:
         ) from error
     except (InvalidContext, ValueError, RecursionError) as error:
         raise forms.ValidationError(str(error)[:500]) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(key for key, _value in pairs)
+        twice = next(key for key, count in counts.items() if count > 1)
+        raise forms.ValidationError(_("The key “%s” stands twice in one object.") % twice[:100])
+    return found
 
 
 def inputs_of(

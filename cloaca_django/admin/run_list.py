@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.dateparse import parse_datetime
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from cloaca_django.admin import access, confirming, run_acts, spans, vocabulary
+from cloaca_django.admin import access, confirming, run_acts, run_filters, spans
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.admin.run_rows import Facts, RunRows
 from cloaca_django.conf import settings
-from cloaca_django.core import registry
-from cloaca_django.core.states import RUN_FINAL, Origin, RunStatus
-from cloaca_django.engine import overview
-from cloaca_django.models import PipelineExecution, WorkflowControl
+from cloaca_django.core.states import Origin
+from cloaca_django.models import PipelineExecution
 
 # Counting goes no further: a count of a million rows takes longer than the page.
 MAX_COUNTED = 10_000
 MAX_CHOSEN = 1_000
+# Where no index leads to what a filter leaves, so many runs are looked through at once.
+MAX_WALKED = 50_000
 LIVE_SECONDS = 15
+MAX_NEWS = 1_000
 BEFORE = "before"
 ID_PREFIX = 4
 
@@ -56,6 +59,12 @@ class RunList(ChangeList):
         found.pop(BEFORE, None)
         return found
 
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
+        found: QuerySet[Any] = super().get_queryset(request, *args, **kwargs)
+        page: Any = self.model_admin
+        self.edge = None if page.is_quick(request) else page.edge(request)
+        return found.filter(pk__gte=self.edge) if self.edge else found
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows = list(self.result_list)
@@ -64,82 +73,17 @@ class RunList(ChangeList):
         self.at = page.read_columns(rows)
         is_capped = self.result_count >= MAX_COUNTED
         self.older = ""
-        if is_capped and rows and self.page_num == self.paginator.num_pages:
+        is_last = self.page_num == self.paginator.num_pages
+        if is_capped and rows and is_last:
             self.older = self.get_query_string({BEFORE: rows[-1].pk}, ["p"])
         self.is_capped = is_capped
+        self.walked = MAX_WALKED
+        self.further = ""
+        if self.edge and is_last and not is_capped:
+            self.further = self.get_query_string({BEFORE: self.edge}, ["p"])
         if not self.query and not self.has_active_filters:
             # Else Django offers to show all of what is shown already.
             self.full_result_count = self.result_count
-
-
-class StatusFilter(admin.SimpleListFilter):
-    """By the status that people see."""
-
-    title = gettext_lazy("status")
-    parameter_name = "status"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(str(status), vocabulary.word(status).label) for status in RunStatus]
-
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        asked = self.value()
-        if asked not in RunStatus.values:
-            return None
-        if asked in RUN_FINAL:
-            return queryset.filter(status=asked)
-        open_runs: Any = queryset
-        found: QuerySet[Any] = open_runs.found_open().filter(shown_status=asked)
-        return found
-
-
-class WorkflowFilter(admin.SimpleListFilter):
-    """By workflow: those that this process or the database knows."""
-
-    title = gettext_lazy("workflow")
-    parameter_name = "workflow"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, str]]:
-        stored = WorkflowControl.objects.using(settings.DATABASE).values_list("name", flat=True)
-        return [(name, name) for name in sorted({*registry.names(), *stored})]
-
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        asked = self.value()
-        return queryset.filter(workflow_name=asked) if asked else None
-
-
-class OriginFilter(admin.SimpleListFilter):
-    """By who asked for the run."""
-
-    title = gettext_lazy("origin")
-    parameter_name = "origin"
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(str(origin), vocabulary.ORIGINS[origin]) for origin in Origin]
-
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        return queryset.filter(origin=self.value()) if self.value() in Origin.values else None
-
-
-class FinishedFilter(admin.SimpleListFilter):
-    """By when the run ended."""
-
-    title = gettext_lazy("time of its end")
-    parameter_name = "finished"
-    _HOURS: Mapping[str, tuple[int, Any]] = {
-        "hour": (1, gettext_lazy("the last hour")),
-        "day": (24, gettext_lazy("the last 24 hours")),
-        "week": (168, gettext_lazy("the last 7 days")),
-    }
-
-    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [(key, label) for key, (_hours, label) in self._HOURS.items()]
-
-    def queryset(self, request: Any, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
-        found = self._HOURS.get(self.value() or "")
-        if found is None:
-            return None
-        since = overview.read_clock(settings.DATABASE) - timedelta(hours=found[0])
-        return queryset.filter(finished_at__gte=since)
 
 
 def _permitted(act: Act) -> Callable[[Any, HttpRequest], bool]:
@@ -149,7 +93,7 @@ def _permitted(act: Act) -> Callable[[Any, HttpRequest], bool]:
 def _bulk(act: Act) -> Any:
     """Return the action of Django's list that asks before it does ``act`` to what was chosen."""
 
-    @admin.action(description=act.label, permissions=[act.slug])
+    @admin.action(description=act.label, permissions=[f"do_{act.slug}"])
     def ask(page: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse:
         rows = list(queryset.order_by("-id")[: MAX_CHOSEN + 1])
         return confirming.ask_for_many(page, request, rows, act=act, limit=MAX_CHOSEN)
@@ -163,20 +107,26 @@ class RunListAdmin(ReadOnlyAdmin):
 
     list_display = ("shown", "run", "happened", "moment")
     list_display_links = ("run",)
-    list_filter = (StatusFilter, WorkflowFilter, OriginFilter, FinishedFilter)
+    list_filter = run_filters.ALL
     search_fields = ("workflow_name",)
-    search_help_text = gettext_lazy("The start of a run's id, or of a workflow's name")
+    search_help_text = gettext_lazy("The start of a run's id, or part of a workflow's name")
     ordering = ("-id",)
     sortable_by = ()
     paginator = CappedPaginator
     list_max_show_all = 0
     show_facets = admin.ShowFacets.NEVER
-    actions = [_bulk(run_acts.RETRY), _bulk(run_acts.RERUN), _bulk(run_acts.CANCEL)]
+    actions = [
+        _bulk(run_acts.RETRY), _bulk(run_acts.RERUN), _bulk(run_acts.CANCEL), _bulk(run_acts.DELETE)
+    ]  # fmt: skip
     change_list_template = "admin/cloaca_django/run_list.html"
 
-    has_retry_permission = _permitted(run_acts.RETRY)
-    has_rerun_permission = _permitted(run_acts.RERUN)
-    has_cancel_permission = _permitted(run_acts.CANCEL)
+    has_do_retry_permission = _permitted(run_acts.RETRY)
+    has_do_rerun_permission = _permitted(run_acts.RERUN)
+    has_do_cancel_permission = _permitted(run_acts.CANCEL)
+
+    def has_do_delete_permission(self, request: HttpRequest) -> bool:
+        """Say whether the list offers to delete."""
+        return settings.ADMIN_DELETE_RUNS and access.may(request, access.DELETE_RUN)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunList
@@ -194,10 +144,28 @@ class RunListAdmin(ReadOnlyAdmin):
         term = search_term.strip().replace("\x00", "")
         if not term:
             return queryset, False
-        found = Q(workflow_name__startswith=term)
-        if bounds := _id_range(term):
-            found |= Q(pk__gte=bounds[0], pk__lte=bounds[1])
+        names, bounds = run_filters.names_with(request, term), _id_range(term)
+        found = Q(workflow_name__in=names)
+        if len(names) == 1:
+            found = Q(workflow_name=names[0])
+        if bounds:
+            by_id = Q(pk__gte=bounds[0], pk__lte=bounds[1])
+            found = found | by_id if names else by_id
         return queryset.filter(found), False
+
+    def is_quick(self, request: HttpRequest) -> bool:
+        """Say whether an index leads to what filters and search leave, or there are none."""
+        term = request.GET.get(SEARCH_VAR, "").strip().replace("\x00", "")
+        if term and len(run_filters.names_with(request, term)) + bool(_id_range(term)) > 1:
+            return False
+        return run_filters.is_quick({**request.GET.dict(), SEARCH_VAR: term})
+
+    def edge(self, request: HttpRequest) -> UUID | None:
+        """Return the run at which looking through the history ends for now; None: at its end."""
+        runs = self.get_queryset(request).order_by("-pk").values_list("pk", flat=True)
+        # The last one to be looked at, if there is one behind it.
+        found = list(runs[MAX_WALKED - 1 : MAX_WALKED + 1])
+        return found[0] if len(found) > 1 else None
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -215,15 +183,19 @@ class RunListAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {**facts, **(extra_context or {})})
 
     def changes_view(self, request: HttpRequest) -> HttpResponse:
-        """Say how many runs are newer than the list that was shown, as JSON for the script."""
+        """Say how many runs are newer than the list that was shown, or ended since, as JSON."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        since = _uuid(request.GET.get("since", ""))
-        found = PipelineExecution.objects.using(settings.DATABASE).newest_first()
-        found = found.filter(pk__gt=since) if since else found
-        count = len(found.values_list("pk", flat=True)[:1000])
-        text = ngettext("%d new run", "%d new runs", count) % count if count else ""
-        return JsonResponse({"new": count, "text": text})
+        since, at = _uuid(request.GET.get("since", "")), _moment(request.GET.get("at", ""))
+        runs = PipelineExecution.objects.using(settings.DATABASE)
+        found = runs.filter(pk__gt=since) if since else runs
+        new = len(found.newest_first().values_list("pk", flat=True)[:MAX_NEWS])
+        ended = runs.filter(finished_at__gt=at) if at else runs.none()
+        ended = ended.filter(pk__lte=since) if since else ended.none()
+        old = len(ended.order_by().values_list("pk", flat=True)[:MAX_NEWS])
+        words = [ngettext("%d new run", "%d new runs", new) % new if new else ""]
+        words += [ngettext("%d ended", "%d ended", old) % old if old else ""]
+        return JsonResponse({"new": new, "ended": old, "text": ", ".join(filter(None, words))})
 
     def bulk_view(self, request: HttpRequest, *, slug: str) -> HttpResponse:
         """Do to many runs what was asked and confirmed."""
@@ -248,7 +220,9 @@ class RunListAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("status"))
     def shown(self, row: Any) -> SafeString:
-        return _facts(row).status
+        facts = _facts(row)
+        tags = render_to_string("admin/cloaca_django/part_tags.html", {"tags": facts.tags})
+        return format_html("{} {}", facts.status, tags)
 
     @admin.display(description=gettext_lazy("run"))
     def run(self, row: Any) -> SafeString:
@@ -287,6 +261,14 @@ def _uuid(text: str) -> UUID | None:
         return UUID(text)
     except ValueError:
         return None
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
 
 
 def _id_range(term: str) -> tuple[UUID, UUID] | None:

@@ -14,20 +14,23 @@ from django.utils.translation import gettext as _
 from cloaca_django import clock
 from cloaca_django.admin import (
     access,
+    attention,
     changes,
     graphs,
     run_acts,
     run_events,
+    run_reads,
     spans,
     timeline,
     vocabulary,
     waiting,
 )
+from cloaca_django.admin.attention import Tag
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.conf import settings
-from cloaca_django.core.states import TASK_FINAL, Origin, TaskStatus
-from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution, TaskLog
+from cloaca_django.core.states import TASK_FINAL, TaskStatus
+from cloaca_django.models import TaskAttempt, TaskExecution, TaskLog, Worker
 
 TASKS_A_PAGE = 300
 # While something runs its bar grows, so a page is not the same for longer than this.
@@ -46,6 +49,7 @@ class TaskRow:
     waited: float | None
     took: float | None
     worker: str
+    is_known_worker: bool
     attempts: Sequence[TaskAttempt]
     log: TaskLog | None
     is_running: bool
@@ -96,7 +100,8 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "done": sum(facts.counts.get(status, 0) for status in TASK_FINAL),
         "origin": vocabulary.ORIGINS.get(facts.run.origin, facts.run.origin),
         "elapsed": spans.between(facts.run.created_at, facts.ended_or_now),
-        "is_workerless": facts.is_open and not any(w.is_claiming for w in facts.workers.values()),
+        "is_workerless": facts.is_open
+        and run_reads.is_workerless(settings.DATABASE, facts.workers.values()),
         "buttons": list(_buttons(facts, request, urls)),
         "refusals": list(_refusals(facts, request)),
         "drawing": _drawing(facts),
@@ -104,6 +109,7 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "rows": rows,
         "pages": pages,
         "may_see_context": may_see,
+        "may_see_workers": access.may_view(request, Worker),
         "contents": changes.read(facts, may_see=may_see),
         "events": run_events.tell(facts),
         "poll": _poll(facts),
@@ -111,15 +117,14 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
     }
 
 
-def _tags(facts: RunFacts) -> Iterator[tuple[str, str]]:
-    """Return what is worth knowing of a run beside its status, each with a tone."""
+def _tags(facts: RunFacts) -> Iterator[Tag]:
     running = [task for task in facts.tasks if task.status == TaskStatus.RUNNING]
-    if any(task.worker_id not in facts.workers for task in running):
-        yield _("stalled: its worker is not heard of"), "bad"
-    if any(task.crashes for task in facts.tasks):
-        yield _("recovered from a lost worker"), "wait"
-    if facts.run.origin == Origin.ADMIN:
-        yield _("started by hand"), "off"
+    return attention.tags(
+        facts.run, facts.at, counts=facts.counts,
+        crashes=sum(task.crashes for task in facts.tasks),
+        owners={task.worker_id for task in running if task.worker_id},
+        heard_of=facts.heard_of,
+    )  # fmt: skip
 
 
 def _poll(facts: RunFacts) -> int:
@@ -159,6 +164,7 @@ def _rows(facts: RunFacts, tasks: Sequence[TaskExecution]) -> Iterator[TaskRow]:
             waited=_waited(task, facts),
             took=_took(task, facts),
             worker=_worker(task, facts),
+            is_known_worker=task.worker_id in facts.workers,
             attempts=attempts,
             log=logs[-1] if logs else None,
             is_running=task.status == TaskStatus.RUNNING,
@@ -236,8 +242,3 @@ def _words(task: TaskExecution, facts: RunFacts) -> str:
 def _title(task: TaskExecution, facts: RunFacts) -> str:
     parts = [task.name, vocabulary.word(task.status).label, waiting.sentence(task, facts)]
     return ": ".join(part for part in parts if part)
-
-
-def last_failure(run: PipelineExecution) -> str:
-    """Return the first line of why a run failed."""
-    return run.error_message.strip().partition("\n")[0]

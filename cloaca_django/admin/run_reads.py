@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -31,6 +31,11 @@ from cloaca_django.models import (
 MAX_EXPLAINED = 20
 MAX_TEXT = 6_000
 MAX_ATTEMPTS = 2_000
+# A task's own page has so many attempts, the newest of them with more of what they said.
+MAX_LISTED = 200
+MAX_WHOLE = 20
+MAX_NEWEST_TEXT = 32_000
+MAX_OLDER_TEXT = 2_000
 MAX_CHILDREN = 50
 
 
@@ -42,6 +47,8 @@ class WorkerFacts:
     name: str
     state: str
     is_claiming: bool
+    is_heard_of: bool
+    heartbeat_at: datetime
     running: int
     concurrency: int
     queues: frozenset[str]
@@ -87,6 +94,11 @@ class RunFacts:
         """When the run ended, or now."""
         end: datetime | None = self.run.finished_at
         return end or self.at
+
+    @property
+    def heard_of(self) -> frozenset[UUID]:
+        """The workers whose lease holds."""
+        return frozenset(worker.id for worker in self.workers.values() if worker.is_heard_of)
 
     @cached_property
     def by_name(self) -> Mapping[str, TaskExecution]:
@@ -139,6 +151,22 @@ def _logs(alias: str, explained: list[int]) -> Iterator[TaskLog]:
         yield from found.annotate(tail=Right("text", MAX_TEXT)).order_by("attempt")
 
 
+def read_task(
+    alias: str, task: TaskExecution, *, with_logs: bool
+) -> tuple[list[Any], dict[int, str]]:
+    """Read the attempts of a task, newest first, and the ends of its logs by attempt."""
+    is_new = When(attempt__gt=task.attempt - MAX_WHOLE, then=MAX_NEWEST_TEXT)
+    length = Case(is_new, default=MAX_OLDER_TEXT)
+    attempts = TaskAttempt.objects.using(alias).filter(task=task).defer("traceback")
+    found = attempts.annotate(shown_traceback=Right("traceback", length))
+    logs: dict[int, str] = {}
+    if with_logs:
+        kept = TaskLog.objects.using(alias).filter(task=task).order_by("-attempt")
+        tails = kept.annotate(tail=Right("text", length)).values_list("attempt", "tail")
+        logs = dict(tails[:MAX_LISTED])
+    return list(found.order_by("-id")[:MAX_LISTED]), logs
+
+
 def _by_task(rows: Iterator[Any]) -> Mapping[int, Sequence[Any]]:
     found: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
@@ -151,6 +179,11 @@ def _children(alias: str, run: PipelineExecution) -> Sequence[PipelineExecution]
     return list(found.defer("context").newest_first()[:MAX_CHILDREN])
 
 
+def is_workerless(alias: str, workers: Iterable[WorkerFacts]) -> bool:
+    """Say whether nobody would take a task: none of ``workers``, nor one of all tenants."""
+    return not (any(worker.is_claiming for worker in workers) or overview.is_tenant_served(alias))
+
+
 def read_workers(alias: str, at: datetime) -> list[WorkerFacts]:
     """Read the workers that have not ended, with how many tasks each runs, in one query."""
     running = TaskExecution.objects.running().filter(worker_id=OuterRef("pk")).order_by()
@@ -158,15 +191,17 @@ def read_workers(alias: str, at: datetime) -> list[WorkerFacts]:
     found = Worker.objects.using(alias).alive().annotate(running=Coalesce(Subquery(count), 0))
     claiming = Worker.objects.using(alias).claiming(at).values("pk")
     found = found.annotate(is_claiming=Case(When(pk__in=claiming, then=True), default=False))
-    return [_worker(row) for row in found]
+    return [_worker(row, at) for row in found]
 
 
-def _worker(row: Any) -> WorkerFacts:
+def _worker(row: Any, at: datetime) -> WorkerFacts:
     return WorkerFacts(
         id=row.pk,
         name=str(row),
         state=row.state,
         is_claiming=row.is_claiming,
+        is_heard_of=row.lease_until > at,
+        heartbeat_at=row.heartbeat_at,
         running=row.running,
         concurrency=row.concurrency,
         queues=frozenset(row.queues.split(",")),

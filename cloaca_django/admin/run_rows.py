@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Count, Sum
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from cloaca_django.admin import spans, vocabulary
+from cloaca_django.admin import attention, plain, spans, vocabulary
+from cloaca_django.admin.attention import Tag
 from cloaca_django.core.states import TASK_FINAL, RunStatus, TaskStatus
 from cloaca_django.engine import overview
-from cloaca_django.models import PipelineExecution, TaskExecution
+from cloaca_django.models import PipelineExecution, TaskExecution, Worker
 
 MAX_PIPS = 12
 PIP = 8
@@ -30,6 +31,7 @@ class Facts:
     """One row's cells. ``counts`` are of tasks by status."""
 
     status: SafeString
+    tags: Sequence[Tag]
     pips: SafeString
     sentence: str
     submitted: SafeString
@@ -48,23 +50,39 @@ class Pip:
     tone: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    name: str
+    since: datetime
+    worker: UUID
+
+
 class RunRows:
-    """Two queries for any number of rows, and one for the database's time if it is not given."""
+    """Four queries for any number of rows; without time and workers if those are given."""
 
     def __init__(
-        self, alias: str, rows: Sequence[PipelineExecution], *, at: datetime | None = None
-    ) -> None:
+        self, alias: str, rows: Sequence[PipelineExecution], *, at: datetime | None = None,
+        heard_of: Collection[UUID] | None = None,
+    ) -> None:  # fmt: skip
         self.at = at or overview.read_clock(alias)
         ids = [row.pk for row in rows]
         tasks = TaskExecution.objects.using(alias).filter(run__in=ids).order_by()
         self._counts: dict[UUID, dict[str, int]] = defaultdict(dict)
-        grouped = tasks.values("run_id", "status").annotate(count=Count("pk"))
-        for run, status, count in grouped.values_list("run_id", "status", "count"):
+        self._crashes: dict[UUID, int] = defaultdict(int)
+        grouped = tasks.values("run_id", "status").annotate(count=Count("pk"), lost=Sum("crashes"))
+        for run, status, count, lost in grouped.values_list("run_id", "status", "count", "lost"):
             self._counts[run][status] = count
-        self._running: dict[UUID, list[tuple[str, datetime]]] = defaultdict(list)
-        running = tasks.running().order_by("position").values_list("run_id", "name", "claimed_at")
-        for run, name, since in running[:MAX_RUNNING]:
-            self._running[run].append((name, since or self.at))
+            self._crashes[run] += lost
+        self._running: dict[UUID, list[_Running]] = defaultdict(list)
+        columns = ("run_id", "name", "claimed_at", "worker_id")
+        for run, name, since, worker in (
+            tasks.running().order_by("position").values_list(*columns)[:MAX_RUNNING]
+        ):
+            self._running[run].append(_Running(name, since or self.at, worker))
+        if heard_of is None:
+            live = Worker.objects.using(alias).heard_of(self.at).values_list("pk", flat=True)
+            heard_of = set(live) if self._running else set()
+        self._heard_of = heard_of
 
     def facts(self, row: Any) -> Facts:
         """Return the cells of one row. ``row`` has its ``shown_status``."""
@@ -74,6 +92,7 @@ class RunRows:
         took = spans.between(row.created_at, row.finished_at or self.at) or 0.0
         return Facts(
             status=_status(row),
+            tags=self._tags(row, counts),
             pips=strip(counts, done, total),
             sentence=self._sentence(row),
             submitted=spans.shown(row.created_at, self.at),
@@ -83,18 +102,27 @@ class RunRows:
             total=total,
         )
 
+    def _tags(self, row: Any, counts: Mapping[str, int]) -> list[Tag]:
+        owners = {running.worker for running in self._running.get(row.pk, ())}
+        found = attention.tags(
+            row, self.at, counts=counts, crashes=self._crashes[row.pk], owners=owners,
+            heard_of=self._heard_of,
+        )  # fmt: skip
+        return list(found)
+
     def _sentence(self, row: Any) -> str:
         """Say in a sentence what happened last."""
         match row.shown_status:
             case RunStatus.FAILED | RunStatus.CANCELLED:
-                return _cut(row.error_message)
+                return plain.first_line(row.error_message, MAX_WORDS)
             case RunStatus.PAUSED:
                 text = _("paused by %s") % (row.paused_by or "?")
-                return _cut(f"{text}: {row.pause_reason}" if row.pause_reason else text)
+                words = f"{text}: {row.pause_reason}" if row.pause_reason else text
+                return plain.first_line(words, MAX_WORDS)
             case RunStatus.RUNNING if running := self._running.get(row.pk):
-                name, since = running[0]
-                length = spans.span(spans.between(since, self.at) or 0.0)
-                text = _("on %(task)s for %(span)s") % {"task": name, "span": length}
+                first = running[0]
+                length = spans.span(spans.between(first.since, self.at) or 0.0)
+                text = _("on %(task)s for %(span)s") % {"task": first.name, "span": length}
                 more = len(running) - 1
                 return text + (" " + _("and %d more") % more if more else "")
             case RunStatus.COMPLETED:
@@ -138,8 +166,3 @@ def _pips(counts: Mapping[str, int], total: int, wide: int) -> Any:
 def _status(row: Any) -> SafeString:
     facts = {"word": vocabulary.word(row.shown_status)}
     return render_to_string("admin/cloaca_django/part_status.html", facts)
-
-
-def _cut(text: str) -> str:
-    first = text.strip().partition("\n")[0]
-    return f"{first[:MAX_WORDS]}…" if len(first) > MAX_WORDS else first

@@ -17,10 +17,9 @@ from cloaca_django.conf import settings
 from cloaca_django.core.states import RUN_FINAL
 from cloaca_django.engine import overview
 from cloaca_django.errors import UnreadableContext
-from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution, TaskLog
+from cloaca_django.models import PipelineExecution, TaskExecution, TaskLog
 
 LIVE = "X-Cloaca-Live"
-MAX_ATTEMPTS = 200
 
 
 @admin.register(PipelineExecution)
@@ -89,11 +88,9 @@ class RunAdmin(RunListAdmin):
     def task_view(self, request: HttpRequest, object_id: str, task_id: int) -> HttpResponse:
         """Show every attempt of a task with its error, traceback and log."""
         run, task = self._task(request, object_id, task_id)
-        attempts = TaskAttempt.objects.using(settings.DATABASE).filter(task=task).order_by("-id")
         may_see = access.may(request, access.VIEW_CONTEXT)
-        logs = TaskLog.objects.using(settings.DATABASE).filter(task=task) if may_see else ()
-        texts = {log.attempt: log.text for log in logs}
-        shown = [(one, texts.pop(one.attempt, "")) for one in attempts[:MAX_ATTEMPTS]]
+        attempts, texts = run_reads.read_task(settings.DATABASE, task, with_logs=may_see)
+        shown = [(one, texts.pop(one.attempt, "")) for one in attempts]
         return self.page(
             request, "task.html", title=task.name, original=run, run=run, task=task,
             attempts=shown, logs=sorted(texts.items(), reverse=True), may_see_context=may_see,

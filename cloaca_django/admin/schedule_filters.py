@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cloaca_django.admin import vocabulary
-from cloaca_django.admin.dashboard import LATE_SECONDS
+from cloaca_django.admin.attention import LATE_SECONDS
 from cloaca_django.conf import settings
 from cloaca_django.core.states import RunStatus
 from cloaca_django.engine import overview

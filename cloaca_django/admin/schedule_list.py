@@ -28,8 +28,8 @@ from cloaca_django.admin import (
     spans,
     vocabulary,
 )
+from cloaca_django.admin.attention import LATE_SECONDS
 from cloaca_django.admin.confirming import Act
-from cloaca_django.admin.dashboard import LATE_SECONDS
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.admin.schedule_acts import COUNTING
 from cloaca_django.conf import settings

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils.translation import gettext as _
 
-from cloaca_django.admin import spans, vocabulary
+from cloaca_django.admin import spans, vocabulary, waiting
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.core.states import TaskStatus
 from cloaca_django.models import TaskAttempt, TaskExecution
@@ -31,12 +31,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One task's row. ``took`` is the sum of its attempts in seconds."""
+    """One task's row. ``took`` is its attempts' sum in seconds; ``note`` stands where no bar is."""
 
     task: TaskExecution
     bars: Sequence[Bar]
     words: str
     took: float
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def _lane(task: TaskExecution, facts: RunFacts, scale: _Scale) -> Lane:
     words = spans.span(took) if bars else ""
     if len(attempts) > 1 or (attempts and task.attempt > 1):
         words += " · " + _("attempt %d") % task.attempt
-    return Lane(task, [*waited, *bars], words, took)
+    note = "" if waited or bars else waiting.sentence(task, facts)
+    return Lane(task, [*waited, *bars], words, took, note)
 
 
 def _is_claimed(task: TaskExecution, attempts: Sequence[TaskAttempt]) -> bool:

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from cloaca_django import VERSION
-from cloaca_django.admin import access, confirming, vocabulary
-from cloaca_django.admin.confirming import Act, Doing, Done
+from cloaca_django.admin import access, confirming, vocabulary, worker_acts
+from cloaca_django.admin.choices import Filter, choose
+from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.conf import settings
-from cloaca_django.core.states import WorkerKind, WorkerState
-from cloaca_django.dialect import open_session
-from cloaca_django.engine import operations, overview
-from cloaca_django.errors import InvalidTransition
+from cloaca_django.core.states import TaskStatus, WorkerKind, WorkerState
+from cloaca_django.engine import overview
 from cloaca_django.models import TaskExecution, Worker
 
 MAX_WORKERS = 200
 MAX_TASKS = 3
 MAX_RUNNING = 1_000
+# Of so many tasks is counted who did them.
+NEWEST_TASKS = 10_000
 LIVE_SECONDS = 5
 # How long an ended worker is still of interest.
 ENDED_HOURS = 24
@@ -44,47 +45,40 @@ KINDS: Mapping[str, vocabulary.Text] = {
     WorkerKind.EMBEDDED: gettext_lazy("runner of this site"),
 }
 
+# There is no leader: whoever takes what anybody submits fires schedules as well.
+ROLES: Mapping[str, vocabulary.Text] = {
+    WorkerKind.WORKER: gettext_lazy("tasks and schedules"),
+    WorkerKind.RUNNER: gettext_lazy("tasks and schedules"),
+    WorkerKind.EMBEDDED: gettext_lazy("only runs of its own"),
+}
+
+FILTERS = (
+    Filter(
+        "state", gettext_lazy("State"), lambda worker: worker.state,
+        lambda state: vocabulary.word(state).label,
+    ),
+    Filter("host", gettext_lazy("Host"), lambda worker: worker.hostname),
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """One line. ``tone`` judges the age of the heartbeat; ``room`` is of the bar of slots."""
+    """One line. ``tone`` judges the age of the heartbeat; ``filled`` is of the bar of slots.
+
+    ``done`` and ``failed`` are of the newest tasks.
+    """
 
     worker: Worker
     kind: vocabulary.Text
+    role: vocabulary.Text
     tone: str
     running: int
     tasks: Sequence[Any]
     filled: int
+    done: int
+    failed: int
     is_foreign: bool
-    drain_url: str
-
-
-def _if_alive(worker: Any) -> str:
-    if worker.state == WorkerState.ALIVE:
-        return ""
-    return _("This worker is %s.") % vocabulary.word(worker.state).word
-
-
-def _explain_drain(worker: Any) -> Iterator[str]:
-    yield _(
-        "It claims nothing more from its next heartbeat on, within %d s; what it runs goes on to"
-        " its end. It takes tasks again when it is started anew."
-    ) % max(1, round(settings.HEARTBEAT_SECONDS))
-
-
-def _drain(doing: Doing) -> Done:
-    with closing(open_session(settings.DATABASE)) as session:
-        if not operations.drain(session, doing.row.pk, by=doing.by):
-            doing.row.refresh_from_db()
-            raise InvalidTransition("worker", doing.row.state, WorkerState.DRAINING)
-    logged = f"Drained: {doing.reason}" if doing.reason else "Drained."
-    return Done(_("The worker takes no more tasks."), logged)
-
-
-DRAIN = Act(
-    "drain", access.DRAIN, gettext_lazy("Drain…"), gettext_lazy("Let %(what)s take no more tasks?"),
-    gettext_lazy("Yes, drain it"), _explain_drain, _if_alive, _drain,
-)  # fmt: skip
+    buttons: Sequence[tuple[Act, str]]
 
 
 @admin.register(Worker)
@@ -92,8 +86,11 @@ class WorkerAdmin(ReadOnlyAdmin):
     """Workers, those heard of last first."""
 
     def get_urls(self) -> list[URLPattern]:
-        drain = self.routed("<str:object_id>/drain/", self.drain_view, "drain")
-        return [drain, *super().get_urls()]
+        own = [
+            self.routed(f"<str:object_id>/{slug}/", partial(self.act_view, slug=slug), slug)
+            for slug in worker_acts.ACTS
+        ]
+        return own + super().get_urls()
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -102,44 +99,58 @@ class WorkerAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         now = overview.read_clock(settings.DATABASE)
-        rows = self._rows(request, now)
+        found = self._workers(now)
+        chosen, filters = choose(request, found, FILTERS)
         seconds = settings.ADMIN_POLL_SECONDS
         return self.page(
-            request, "workers.html", title=_("Workers"), rows=rows, now=now,
+            request, "workers.html", title=_("Workers"), rows=self._rows(request, chosen, now),
+            now=now, choices=filters, is_empty=not found,
             poll=round(1000 * max(seconds, LIVE_SECONDS)) if seconds else 0,
-            is_workerless=not any(
-                row.worker.state == WorkerState.ALIVE and row.worker.lease_until > now
-                and row.worker.kind != WorkerKind.EMBEDDED for row in rows
+            is_workerless=not (
+                any(
+                    worker.state == WorkerState.ALIVE and worker.lease_until > now
+                    and worker.kind != WorkerKind.EMBEDDED for worker in found
+                )
+                or overview.is_tenant_served(settings.DATABASE)
             ),
         )  # fmt: skip
 
-    def _rows(self, request: HttpRequest, now: datetime) -> Sequence[WorkerRow]:
+    def _workers(self, now: datetime) -> Sequence[Worker]:
         found = Worker.objects.using(settings.DATABASE)
         recent = Q(heartbeat_at__gte=now - timedelta(hours=ENDED_HOURS))
         alive = Q(state__in=[WorkerState.ALIVE, WorkerState.DRAINING])
         newest = found.filter(alive | recent).order_by("-heartbeat_at", "id")[:MAX_WORKERS]
-        workers = sorted(newest, key=lambda worker: _ORDER.index(worker.state))
-        may_drain = access.may(request, access.DRAIN)
-        tasks = _running()
+        return sorted(newest, key=lambda worker: _ORDER.index(worker.state))
+
+    def _rows(
+        self, request: HttpRequest, workers: Sequence[Worker], now: datetime
+    ) -> Sequence[WorkerRow]:
+        tasks, settled = _running(), _settled()
         return [
-            self._row(worker, tasks.get(worker.pk, ()), now, may_drain=may_drain)
+            self._row(request, worker, tasks.get(worker.pk, ()), settled[worker.pk], now)
             for worker in workers
         ]
 
     def _row(
-        self, worker: Worker, tasks: Sequence[Any], now: datetime, *, may_drain: bool
-    ) -> WorkerRow:
-        can_drain = may_drain and not _if_alive(worker)
+        self, request: HttpRequest, worker: Worker, tasks: Sequence[Any],
+        settled: Mapping[str, int], now: datetime,
+    ) -> WorkerRow:  # fmt: skip
         return WorkerRow(
             worker=worker,
             kind=KINDS.get(worker.kind, worker.kind),
+            role=ROLES.get(worker.kind, ""),
             tone=_tone(worker, now),
             running=len(tasks),
             tasks=tasks[:MAX_TASKS],
             filled=round(60 * min(1.0, len(tasks) / max(1, worker.concurrency))),
+            done=settled.get(TaskStatus.COMPLETED, 0),
+            failed=settled.get(TaskStatus.FAILED, 0),
             is_foreign=bool(worker.version) and worker.version != VERSION,
-            drain_url=self.url("drain", worker.pk) if can_drain else "",
-        )
+            buttons=[
+                (act, self.url(act.slug, worker.pk)) for act in worker_acts.ACTS.values()
+                if access.may(request, act.permission) and not act.refusal(worker)
+            ],
+        )  # fmt: skip
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "",
@@ -151,9 +162,9 @@ class WorkerAdmin(ReadOnlyAdmin):
             return self.gone(request, object_id)
         return HttpResponseRedirect(f"{self.url('changelist')}#worker-{worker.pk}")
 
-    def drain_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask, then drain."""
-        return confirming.ask(self, request, object_id, act=DRAIN)
+    def act_view(self, request: HttpRequest, object_id: str, *, slug: str) -> HttpResponse:
+        """Ask, then act."""
+        return confirming.ask(self, request, object_id, act=worker_acts.ACTS[slug])
 
 
 def _running() -> Mapping[UUID, Sequence[Any]]:
@@ -163,6 +174,18 @@ def _running() -> Mapping[UUID, Sequence[Any]]:
     columns = ("worker_id", "run_id", "position", "name", "workflow_name")
     for row in running.values_list(*columns, named=True)[:MAX_RUNNING]:
         found[row.worker_id].append(row)
+    return found
+
+
+def _settled() -> Mapping[UUID | None, Mapping[str, int]]:
+    """Count how the newest tasks ended, by the worker that had them last."""
+    tasks = TaskExecution.objects.using(settings.DATABASE).order_by()
+    newest = tasks.aggregate(newest=Max("pk"))["newest"] or 0
+    recent = tasks.filter(pk__gt=newest - NEWEST_TASKS, worker_id__isnull=False)
+    counts = recent.values("worker_id", "status").annotate(count=Count("pk"))
+    found: dict[UUID | None, dict[str, int]] = defaultdict(dict)
+    for row in counts.values_list("worker_id", "status", "count", named=True):
+        found[row.worker_id][row.status] = row.count
     return found
 
 

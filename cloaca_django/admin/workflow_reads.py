@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db.models import Min
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cloaca_django.admin import graphs, spans, vocabulary
 from cloaca_django.core import registry
@@ -34,6 +35,12 @@ IN_CATALOGUE = 20
 HEALTH_RUNS = 30
 HEALTH_TASKS = 6_000
 BAR_HEIGHT = 48
+
+STANDINGS: Mapping[str, vocabulary.Text] = {
+    "active": gettext_lazy("active"),
+    "paused": gettext_lazy("paused"),
+    "unknown": gettext_lazy("not registered here"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,24 @@ class Entry:
     record: Record
     next_run: datetime | None
 
+    is_scheduled: bool
+
+    @property
+    def row(self) -> WorkflowControl:
+        """The row that acts take; before any worker wrote one, an unsaved one."""
+        return self.control or WorkflowControl(name=self.name)
+
     @property
     def state(self) -> str:
         """Paused, or empty."""
-        is_paused = self.control is not None and self.control.paused_at is not None
-        return str(RunStatus.PAUSED) if is_paused else ""
+        return str(RunStatus.PAUSED) if self.row.paused_at is not None else ""
+
+    @property
+    def standing(self) -> str:
+        """What may be expected of it: a key of ``STANDINGS``."""
+        if self.state:
+            return "paused"
+        return "unknown" if self.workflow is None else "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +129,7 @@ def catalogue(alias: str) -> Sequence[Entry]:
     return [
         Entry(
             name, known.get(name), controls.get(name), record(runs[name], shown=IN_CATALOGUE),
-            fires.get(name),
+            fires.get(name), name in fires,
         )
         for name in names
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from cloaca_django.admin import (
     access,
@@ -20,6 +22,7 @@ from cloaca_django.admin import (
     workflow_acts,
     workflow_reads,
 )
+from cloaca_django.admin.choices import Filter, choose
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
@@ -38,6 +41,17 @@ from cloaca_django.models import (
 )
 
 MAX_LISTED = 50
+
+FILTERS = (
+    Filter(
+        "state", gettext_lazy("State"), lambda entry: entry.standing,
+        lambda standing: workflow_reads.STANDINGS[standing],
+    ),
+    Filter(
+        "schedule", gettext_lazy("Schedule"), lambda entry: "yes" if entry.is_scheduled else "no",
+        lambda answer: gettext_lazy("scheduled") if answer == "yes" else gettext_lazy("none"),
+    ),
+)  # fmt: skip
 
 
 @admin.register(WorkflowControl)
@@ -71,9 +85,11 @@ class WorkflowAdmin(ReadOnlyAdmin):
         """Show every workflow with how its last runs went."""
         if not self.has_view_permission(request):
             raise PermissionDenied
+        known = workflow_reads.catalogue(settings.DATABASE)
+        chosen, filters = choose(request, known, FILTERS)
         return self.page(
-            request, "workflows.html", title=_("Workflows"),
-            entries=workflow_reads.catalogue(settings.DATABASE),
+            request, "workflows.html", title=_("Workflows"), choices=filters, is_empty=not known,
+            entries=[(one, list(self._buttons(request, one.row))) for one in chosen],
             now=overview.read_clock(settings.DATABASE),
             may_run=access.may(request, access.RUN),
         )  # fmt: skip
@@ -94,13 +110,15 @@ class WorkflowAdmin(ReadOnlyAdmin):
         runs = workflow_reads.runs_of(alias, name)
         judged = workflow_reads.health(alias, runs)
         schedules = CronSchedule.objects.using(alias).filter(workflow_name=name)
+        planned = list(schedules.by_workflow()[:MAX_LISTED])
         by_name = {one.name: one for one in judged}
         return self.page(
             request, "workflow.html", title=name, original=control, control=control,
             workflow=workflow, versions=stored, record=workflow_reads.record(runs),
             last=runs[0] if runs else None, health=judged,
             drawing=workflow_reads.drawing(name, workflow, stored, by_name),
-            inputs=_declared(workflow), schedules=list(schedules.by_workflow()[:MAX_LISTED]),
+            inputs=_declared(workflow), schedules=planned, module=_module(workflow),
+            next_run=_first_of(planned),
             now=overview.read_clock(alias), buttons=list(self._buttons(request, control)),
             may_run=workflow is not None and access.may(request, access.RUN),
         )  # fmt: skip
@@ -149,7 +167,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
         return self.page(
             request, "run_form.html", title=_("Run %s now") % control, original=control,
             control=control, about=about, inputs=inputs,
-            is_workerless=not any(worker.is_claiming for worker in workers),
+            is_workerless=run_reads.is_workerless(alias, workers),
             active=runs.filter(workflow_name=control.pk).newest_first().only("pk").first(),
             back=self.url("change", control.pk),
         )  # fmt: skip
@@ -162,9 +180,15 @@ class WorkflowAdmin(ReadOnlyAdmin):
         given = run_form.values_of(workflow, inputs) if inputs is not None else {}
         runner = run_acts.runner()
         by, reason = access.name_of(request), about.cleaned_data["reason"].strip()
+        key = about.key_for(control)
+        if (before := run_acts.made_by(key)) is not None:
+            messages.success(request, _("This run was started already: %s") % before)
+            return before
         try:
             # As the command does: who asks is not for callers of enqueue() to say.
-            facts = {"start_at": about.start, "created_by": by, "reason": reason}
+            facts = {
+                "start_at": about.start, "created_by": by, "reason": reason, "idempotency_key": key,
+            }  # fmt: skip
             options = runner._options(
                 origin=Origin.ADMIN, **checked.run_options("enqueue()", facts)
             )
@@ -179,6 +203,18 @@ class WorkflowAdmin(ReadOnlyAdmin):
         self.log_change(request, control, f"Started run {made.id}.")
         messages.success(request, _("The run was started."))
         return made.id
+
+
+def _first_of(schedules: list[CronSchedule]) -> datetime | None:
+    """Return when the first of some schedules runs next."""
+    planned = [one for one in schedules if one.enabled and one.parked_at is None]
+    return min((one.next_run_at for one in planned if one.next_run_at is not None), default=None)
+
+
+def _module(workflow: Workflow | None) -> str:
+    """Return where the code of a workflow is, as Python calls the place."""
+    first = workflow.tasks[0].function if workflow is not None and workflow.tasks else None
+    return str(getattr(first, "__module__", "") or "")
 
 
 def _say_problems(error: InvalidParams, about: run_form.AboutForm, inputs: Any) -> None:

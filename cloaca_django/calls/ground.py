@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from typing import Any
 from uuid import UUID
 
+from cloaca_django.core.context import Context
 from cloaca_django.dialect import Session
+from cloaca_django.engine.submission import Options
+from cloaca_django.engine.turn import Turn
 from cloaca_django.handles import RunHandle
 
 
@@ -44,6 +49,24 @@ class Ground:
 
     def _poll_seconds(self) -> float:
         """Return how often a wait looks."""
+        raise NotImplementedError
+
+    def _checked_options(self, owner: str, **facts: Any) -> Options:
+        """Return the options of runs. Raises InvalidOption, UnknownOption."""
+        raise NotImplementedError
+
+    def _enqueued(
+        self, workflow_name: str, contexts: Iterable[Context | None], options: Options
+    ) -> list[RunHandle]:
+        """Write one run per context in the caller's transaction."""
+        raise NotImplementedError
+
+    def _own_turn(self) -> Turn | None:
+        """Return the turn of the own worker, if it was started."""
+        raise NotImplementedError
+
+    def _release_connection(self) -> None:
+        """Return a pooled connection that this thread holds only for the runner."""
         raise NotImplementedError
 
     def _here(self) -> AbstractContextManager[None]:

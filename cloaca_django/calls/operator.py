@@ -34,15 +34,20 @@ class OperatorCalls(Ground):
         self._wake()
 
     def replay(
-        self, run_id: UUID | str, *, from_start: bool = False, by: str = "", reason: str = ""
-    ) -> RunHandle:
-        """Repeat an ended run from where it failed, as a new run; returns its handle."""
+        self, run_id: UUID | str, *, from_start: bool = False, idempotency_key: str | None = None,
+        by: str = "", reason: str = "",
+    ) -> RunHandle:  # fmt: skip
+        """Repeat an ended run from where it failed, as a new run; returns its handle.
+
+        An ``idempotency_key`` that a run holds returns that run's.
+        """
         with self._operating() as session:
             again = operations.replay(
                 session,
                 inputs.run_id(run_id),
                 from_start=from_start,
                 timeout_seconds=self._run_limit(),
+                idempotency_key=idempotency_key,
                 by=by,
                 reason=reason,
             )

@@ -30,6 +30,7 @@ def worker_options(
         task_timeout_seconds=_given(config, "task_timeout_seconds", settings.TASK_TIMEOUT_SECONDS),
         recovers=config.enable_recovery and not is_site,
         claims_only_own=is_site,
+        durability=_given(config, "durability", settings.DURABILITY),
         firing=None if is_site else _firing_options(config),
         tenants=_tenants(schema, is_site=is_site) if schema else None,
     )

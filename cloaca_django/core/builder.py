@@ -43,6 +43,7 @@ class WorkflowBuilder:
         workflow: str | None = None,
         max_running: int | None = None,
         params: Any = None,
+        durability: str | None = None,
     ) -> None:
         self._name = options.scope_name("workflow", name)
         self._owner = f"workflow {name!r}"
@@ -54,6 +55,9 @@ class WorkflowBuilder:
         if max_running is not None:
             options.integer(self._owner, "max_running", max_running, low=1, high=1_000_000)
         self._max_running = max_running
+        if durability is not None:
+            options.durability(self._owner, "durability", durability)
+        self._durability = durability
         self._scope = TaskScope(name, namespace)
         self._scope.params = None if params is None else read_params(params)
         self._description: str | None = None
@@ -115,6 +119,7 @@ class WorkflowBuilder:
             max_running=self._max_running,
             params=self._scope.params,
             schedules=self._scope.schedules,
+            durability=self._durability,
         )
         # Inside of its block a builder goes on: the block's end builds again.
         self._is_closed |= self._opened is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, TypeVar
 
+from cloaca_django.core.options import FULL, RELAXED
 from cloaca_django.errors import ConfigOutOfRange, InvalidConfig, InvalidConfigType
 
 V = TypeVar("V")
@@ -51,6 +52,22 @@ class _Integer(_Field[int]):
 
     def checked(self, value: Any) -> int:
         return _checked_integer(self.name, value, low=self.low, high=self.high)
+
+
+class _Word(_Field[str]):
+    """One of a few words."""
+
+    def __init__(self, default: str, *, accepted: tuple[str, ...]) -> None:
+        super().__init__(default)
+        self.accepted = accepted
+
+    def checked(self, value: Any) -> str:
+        rule = "must be " + " or ".join(map(repr, self.accepted))
+        if not isinstance(value, str):
+            raise InvalidConfigType(self.name, value, rule)
+        if value not in self.accepted:
+            raise InvalidConfig(self.name, value, rule)
+        return value
 
 
 class _Limit(_Field["int | None"]):
@@ -110,6 +127,7 @@ class DefaultRunnerConfig:
     cron_lost_threshold_minutes = _Integer(10, low=0, high=YEAR // 60)
     cron_max_recovery_age_seconds = _Integer(86_400, low=0, high=YEAR)
     cron_max_recovery_attempts = _Integer(3, low=0, high=1_000)
+    durability = _Word(FULL, accepted=(FULL, RELAXED))
 
     def __init__(  # noqa: PLR0917 - upstream's order of fields
         self,
@@ -130,6 +148,7 @@ class DefaultRunnerConfig:
         cron_max_recovery_attempts: int | None = None,
         *,
         workflow_timeout_seconds: int | None = None,
+        durability: str | None = None,
     ) -> None:
         # The first statement, so these are the arguments and nothing else.
         given = {name: value for name, value in locals().items() if value is not None}

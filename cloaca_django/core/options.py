@@ -18,6 +18,9 @@ from cloaca_django.errors import (
 
 MAX_NAME_LENGTH = 255
 
+# Each commit waits for the disk, or only the one that ends a run.
+FULL, RELAXED = "full", "relaxed"
+
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _TASK_NAME = re.compile(r"\w[\w.-]*")
@@ -60,6 +63,11 @@ def choice(owner: str, option: str, value: Any, *, accepted: Iterable[str]) -> s
     if value not in accepted:
         raise UnknownChoice(owner, option, value, accepted=accepted)
     return value
+
+
+def durability(owner: str, option: str, value: Any) -> str:
+    """Return ``value`` if it says what the commits in the middle of a run wait for."""
+    return choice(owner, option, value, accepted=(FULL, RELAXED))
 
 
 def function(owner: str, option: str, value: Any) -> Any:

@@ -109,6 +109,8 @@ class RunState:
 
     def final_context(self) -> dict[str, object]:
         """Return the initial context with the changes of all completed tasks."""
+        if not self.tasks:
+            return self.initial
         last = len(self.tasks) - 1
         if len(self.shape.ancestors[last]) == last and self.tasks[last].status in TASK_FINAL:
             return self.after(last)

@@ -33,6 +33,8 @@ class TaskStatus(TextChoices):
 
 
 RUN_FINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+# In the order in which their index names them.
+RUN_TROUBLED = (RunStatus.FAILED, RunStatus.CANCELLED)
 TASK_FINAL = frozenset(
     {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED}
 )

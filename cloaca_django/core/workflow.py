@@ -28,7 +28,8 @@ class Workflow:
     """A named graph of tasks. ``tasks`` is in topological order, ties as declared.
 
     ``max_running`` None: any number of its runs at once. ``params`` None: any context will do.
-    ``schedules`` are those that code declares; they are no part of its version.
+    ``schedules`` are those that code declares; they are no part of its version. ``durability``
+    None: as whoever runs it is configured.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Workflow:
     max_running: int | None = None
     params: Params | None = None
     schedules: tuple[Declared, ...] = ()
+    durability: str | None = None
     _by_name: dict[str, Task] = field(init=False)
 
     def __post_init__(self) -> None:

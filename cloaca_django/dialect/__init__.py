@@ -31,6 +31,7 @@ __all__ = [
     "advisory_lock",
     "close_pool",
     "explained",
+    "in_short",
     "is_disconnected",
     "is_transient",
     "locked",
@@ -50,15 +51,19 @@ DRIVER_ERRORS: tuple[type[Exception], ...] = (postgresql.ERROR, sqlite.ERROR)
 
 
 class DjangoTransport:
-    """The calling thread's own Django connection, inside whatever transaction it is in."""
+    """The calling thread's own Django connection, inside whatever transaction it is in.
+
+    In a site of tenants it is of the tenant that the thread was in when it was made.
+    """
 
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
+        self._tenant = schemas.tenant_of(wrapper)
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
         with explained(self.wrapper.alias):
-            if schemas.tenant_of(self.wrapper):
-                schemas.enter_tenant(self.wrapper)
+            if self._tenant:
+                schemas.enter_tenant(self.wrapper, self._tenant)
             return self._execute(text, params)
 
     def _execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
@@ -76,6 +81,9 @@ class DjangoTransport:
         # A savepoint when the caller is in a transaction: its commit decides.
         with transaction.atomic(using=self.wrapper.alias):
             yield
+
+    def insist(self) -> None:
+        """Nothing is relaxed here."""
 
     def close(self) -> None:
         """Leave the connection to Django."""
@@ -153,6 +161,13 @@ def is_transient(error: BaseException) -> bool:
     """Say whether the same work may succeed later."""
     cause = _driver_error(error)
     return postgresql.is_transient(cause) or sqlite.is_transient(cause)
+
+
+def in_short(error: BaseException) -> str:
+    """Return what an error says in one line, without where in which statement it was."""
+    cause = _driver_error(error)
+    said = postgresql.message_of(cause) or str(error)
+    return (said.splitlines() or [type(error).__name__])[0]
 
 
 def _driver_error(error: BaseException) -> BaseException:

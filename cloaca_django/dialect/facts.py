@@ -41,6 +41,15 @@ def kind(database: BaseDatabaseWrapper) -> str:
     return f"SQLite {sqlite3.sqlite_version}" if _is_too_old(database) else database.vendor
 
 
+def title(database: BaseDatabaseWrapper) -> str:
+    """Return kind and version of an open database, for people; with a tenant's schema."""
+    if database.vendor == "sqlite":
+        return f"SQLite {sqlite3.sqlite_version}"
+    version: int = database.pg_version  # type: ignore[attr-defined]
+    schema = schemas.schema_of(database)
+    return f"PostgreSQL {version // 10_000}" + (f", {schema}" if schema else "")
+
+
 def is_missing(database: BaseDatabaseWrapper) -> bool:
     """Say whether the settings name no engine for an alias; Django then puts a dummy there."""
     return bool(database.settings_dict["ENGINE"] == "django.db.backends.dummy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -100,6 +101,18 @@ class TaskMove:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownOutcome:
+    """An outcome of a run that is known as of ``known``, with how it moves that run."""
+
+    outcome: TaskOutcome
+    known: UUID
+    status: str
+    revision: UUID
+    error_message: str
+    moves: Sequence[TaskMove]
+
+
+@dataclass(frozen=True, slots=True)
 class RunMove:
     """A run's next status and revision, decided under its lock."""
 
@@ -154,7 +167,7 @@ class Visit:
     seconds_to_fire: float | None
     has_strangers: bool
     has_parked: bool
-    has_workers: bool
+    needs_sweep: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,13 +135,14 @@ def tenant_of(wrapper: BaseDatabaseWrapper) -> str:
     return getattr(wrapper, "schema_name", None) or ""
 
 
-def enter_tenant(wrapper: BaseDatabaseWrapper) -> None:
-    """Raise NotInTenant unless Django's connection is where its thread's tenant is.
+def enter_tenant(wrapper: BaseDatabaseWrapper, schema: str) -> None:
+    """Raise NotInTenant unless this thread's tenant, and its Django connection, are in ``schema``.
 
     The backend sets the path when a cursor is opened, passes over an error there, and a schema that
     is missing leaves ``public`` in charge; so the server is asked.
     """
-    schema = tenant_of(wrapper)
+    if tenant_of(wrapper) != schema:
+        raise NotInTenant(schema, f"its connection was brought to {tenant_of(wrapper)!r} meanwhile")
     with wrapper.cursor() as cursor:
         cursor.execute(_WHERE)
         seen = cursor.fetchone()[0]

@@ -53,6 +53,8 @@ class Transport(Protocol):
 
     def transaction(self, *, durable: bool) -> AbstractContextManager[None]: ...
 
+    def insist(self) -> None: ...
+
     def close(self) -> None: ...
 
     @property
@@ -62,7 +64,8 @@ class Transport(Protocol):
 # The fragments are one instance a database, so they are as good a key as any.
 @cache
 def _text(builder: Builder, fragments: Any, options: tuple[tuple[str, Any], ...]) -> str:
-    return builder(fragments, **dict(options))
+    # Without our indentation: psycopg parses a text of over 4,096 characters at every call.
+    return " ".join(builder(fragments, **dict(options)).split())
 
 
 class Session:
@@ -70,6 +73,10 @@ class Session:
 
     # Whether one statement submits, so that it needs no transaction around it.
     submits_at_once = False
+    # Whether there is ``insert_alike``.
+    repeats_runs = False
+    # Whether ``settle_known`` settles in one statement, likewise.
+    settles_at_once = False
     # A ``sql.Fragments``; the two databases add what only their own statements use.
     fragments: Any
 
@@ -103,6 +110,10 @@ class Session:
         """Run the block in one transaction; not ``durable`` lets the commit reach disk later."""
         with self.transport.transaction(durable=durable):
             yield
+
+    def insist(self) -> None:
+        """Let the commit of the open transaction, which was not to be durable, be durable."""
+        self.transport.insist()
 
     def close(self) -> None:
         """Close the connection if it is the engine's own."""
@@ -159,6 +170,21 @@ class Session:
             rows.InsertedTask(id, self.uuid(run), at, status) for id, run, at, status in found
         ]
 
+    def insert_alike(
+        self,
+        run: rows.NewRun,
+        tasks: Sequence[rows.NewTask],
+        ids: Sequence[UUID],
+        contexts: Sequence[str],
+        *,
+        news: str | None = None,
+    ) -> None:
+        """Insert a run and its tasks once for each of ``ids``, with a context of its own.
+
+        Precondition: ``repeats_runs``; nobody claims them in this transaction.
+        """
+        raise NotImplementedError
+
     def run_for_key(self, key: str) -> Row | None:
         """Read ``(id, workflow_name, context)`` of the run that holds an idempotency key."""
         found = self.transport.execute(
@@ -176,6 +202,16 @@ class Session:
 
         Returns the runs that could be locked and the tasks that were written. Without ``wait`` a
         run that somebody else holds is left out, and so are its outcomes.
+        """
+        raise NotImplementedError
+
+    def settle_known(
+        self, outcomes: Sequence[rows.KnownOutcome], worker: UUID | None, *, relaxed: bool = False
+    ) -> dict[UUID, rows.RunTimes]:
+        """Settle outcomes, one a run, with all that follows, in runs that are as the worker knows.
+
+        Returns the runs that moved, with their times; of the others nothing is written.
+        Precondition: ``settles_at_once``.
         """
         raise NotImplementedError
 
@@ -297,8 +333,11 @@ class Session:
         found = self.run(sql.places, ((id,) for id in task_ids))
         return {row[0]: rows.Place(*row[1:]) for row in found}
 
-    def announce(self, news: str = WORK) -> None:
-        """Tell the schema's idle workers elsewhere, at commit, what there is: WORK or LOOK."""
+    def announce(self, news: str = WORK, *, relaxed: bool = False) -> None:
+        """Tell the schema's idle workers elsewhere, at commit, what there is: WORK or LOOK.
+
+        ``relaxed``: a commit that carries nothing else need not wait for the disk.
+        """
 
     # -- schedules
 

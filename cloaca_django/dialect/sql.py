@@ -74,14 +74,14 @@ def workflow_is_paused(name: str) -> str:
     )
 
 
-_RUN_COLUMNS = (
+RUN_COLUMNS = (
     "id uuid, name text, version text, status text, revision uuid, context text, origin text,"
     " parent uuid, parent_task bigint, schedule uuid, created_by text, reason text,"
     " priority smallint, queue text, key text, start_at timestamptz, timeout float,"
     " waiting boolean, error text"
 )
 
-_NEW_TASK_COLUMNS = (
+NEW_TASK_COLUMNS = (
     "run uuid, position int, name text, workflow text, queue text, priority smallint,"
     " status text, dependencies text, rules text, policy text, max_attempts int, token uuid,"
     " start_at timestamptz, changes text, reason text"
@@ -97,8 +97,11 @@ def hidden(column: str) -> str:
     return f"{column} || ''"
 
 
-def insert_runs(d: Fragments) -> str:
-    """Insert runs; one whose id or idempotency key exists is left out. Returns the ids inserted."""
+def insert_runs(d: Fragments, *, runs: str = "") -> str:
+    """Insert runs; one whose id or idempotency key exists is left out. Returns the ids inserted.
+
+    ``runs`` is where they come from, if not from the batch.
+    """
     deadline = d.later_than("o_start_at", "o_timeout")
     ended = f"CASE WHEN o_status IN {RUN_ENDED} THEN {d.clock} END"
     return f"""
@@ -111,14 +114,14 @@ def insert_runs(d: Fragments) -> str:
             o_parent_task, o_schedule, o_created_by, o_reason, o_priority, o_queue, o_key,
             o_start_at, CASE WHEN o_timeout IS NOT NULL THEN {deadline} END, o_waiting, '', '',
             {d.clock}, {ended}, {ended}, o_error
-        FROM {d.source(_RUN_COLUMNS)} WHERE true
+        FROM {runs or d.source(RUN_COLUMNS)} WHERE true
         ON CONFLICT DO NOTHING RETURNING id"""
 
 
-def insert_tasks(d: Fragments, *, rows: str = "rows", among: str = "") -> str:
+def insert_tasks(d: Fragments, *, rows: str = "rows", among: str = "", tasks: str = "") -> str:
     """Insert tasks in order; one that should start is Held while its workflow is paused.
 
-    ``among`` is a condition that leaves tasks out.
+    ``among`` is a condition that leaves tasks out, ``tasks`` as ``runs`` above.
     """
     return f"""
         INSERT INTO cloaca_task (
@@ -138,7 +141,7 @@ def insert_tasks(d: Fragments, *, rows: str = "rows", among: str = "") -> str:
                 WHEN {workflow_is_paused("o_workflow")} THEN {HELD}
                 WHEN o_start_at > {d.clock} THEN {SCHEDULED}
                 ELSE o_status END AS s_status
-              FROM {d.source(_NEW_TASK_COLUMNS, rows)} {among}) AS s
+              FROM {tasks or d.source(NEW_TASK_COLUMNS, rows)} {among}) AS s
         ORDER BY o_order
         RETURNING id, run_id, position, status"""
 
@@ -171,26 +174,32 @@ def lock_runs(d: Fragments, *, wait: bool) -> str:
         ORDER BY r.id {d.lock if wait else d.lock_or_skip}"""
 
 
-def move_tasks(d: Fragments) -> str:
-    """Write the moves of unclaimed tasks. The caller holds the locks of their runs."""
+MOVE_COLUMNS = "id bigint, status text, token uuid, reason text"
+
+
+def move_tasks(d: Fragments, *, moves: str = "") -> str:
+    """Write the moves of unclaimed tasks. The caller holds the locks of their runs.
+
+    ``moves`` is where they come from, if not from the batch.
+    """
     return f"""
         UPDATE cloaca_task AS t SET status = o_status, reason = o_reason,
             claim_token = o_token,
             worker_id = CASE WHEN o_status = {RUNNING} THEN %(worker)s{d.uuid} END,
             claimed_at = CASE WHEN o_status = {RUNNING} THEN {d.clock} END,
             finished_at = CASE WHEN o_status IN {TASK_ENDED} THEN {d.clock} END
-        FROM {d.source("id bigint, status text, token uuid, reason text")}
+        FROM {moves or d.source(MOVE_COLUMNS)}
         WHERE t.id = o_id AND t.status = {PENDING}"""
 
 
-def move_runs(d: Fragments) -> str:
-    """Write runs' statuses and revisions. The caller holds their locks."""
+def move_runs(d: Fragments, *, moves: str = "") -> str:
+    """Write runs' statuses and revisions. The caller holds their locks. ``moves``: as above."""
     return f"""
         UPDATE cloaca_run AS r SET status = o_status, revision = o_revision,
             started_at = coalesce(started_at, {d.clock}),
             finished_at = CASE WHEN o_status IN {RUN_ENDED} THEN {d.clock} END,
             is_waiting = false, error_message = o_error
-        FROM {d.source("id uuid, status text, revision uuid, error text")}
+        FROM {moves or d.source("id uuid, status text, revision uuid, error text")}
         WHERE r.id = o_id
         RETURNING {d.returning("r.id, r.created_at, r.started_at, r.finished_at")}"""
 

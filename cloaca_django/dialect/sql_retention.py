@@ -53,6 +53,18 @@ def delete_fires(d: Fragments) -> str:
     return f"DELETE FROM cloaca_fire WHERE run_id IN {_chosen(d)}"
 
 
+def free_fires(d: Fragments) -> str:
+    """Keep the fires that started some runs: their times are used up."""
+    return f"UPDATE cloaca_fire SET run_id = NULL WHERE run_id IN {_chosen(d)}"
+
+
+def awaited_runs(d: Fragments) -> str:
+    """Choose those of some runs that a task of an open run started, and may be waiting for."""
+    return f"""
+        SELECT r.id FROM cloaca_run r JOIN cloaca_run p ON p.id = r.parent_id
+        WHERE r.id IN {_chosen(d)} AND r.parent_task_id IS NOT NULL AND p.finished_at IS NULL"""
+
+
 def _is_passed_over(d: Fragments) -> str:
     return f"f.claimed_at < {d.later(f'-%(age)s{d.float}')} AND f.run_id IS NULL"
 

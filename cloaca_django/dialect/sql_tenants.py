@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from cloaca_django.dialect import sql, sql_schedules
-from cloaca_django.dialect.sql import ALIVE, DRAINING, Fragments
+from cloaca_django.dialect.sql import ALIVE, DRAINING, RUNNING, Fragments
 
 
 def visit(d: Fragments) -> str:
     """Ask everything that tells whether a tenant has work, in one statement.
 
     What ``look`` asks, when the next schedule is due, whether one is overdue that nobody here has
-    code for, whether one is parked, and whether a worker is alive.
+    code for, whether one is parked, and whether it is to be swept.
     """
     return f"""
         SELECT looked.*, ({sql_schedules.seconds_to_next_fire(d)}),
             EXISTS ({sql_schedules.overdue_strangers(d)}),
             EXISTS (SELECT 1 FROM cloaca_schedule s WHERE s.parked_at IS NOT NULL),
-            EXISTS (SELECT 1 FROM cloaca_worker w WHERE w.state IN ({ALIVE}, {DRAINING}))
+            ({_needs_sweep()})
         FROM ({sql.look(d)}) AS looked"""
 
 
-def has_workers(d: Fragments) -> str:
-    """Ask whether a worker is registered and neither stopped nor was given up."""
-    return f"SELECT EXISTS (SELECT 1 FROM cloaca_worker w WHERE w.state IN ({ALIVE}, {DRAINING}))"
+def needs_sweep(d: Fragments) -> str:
+    """Ask whether a worker is registered that may die, or a task is left of one that did."""
+    return f"SELECT {_needs_sweep()}"
+
+
+def _needs_sweep() -> str:
+    return f"""
+        EXISTS (SELECT 1 FROM cloaca_worker w WHERE w.state IN ({ALIVE}, {DRAINING}))
+        OR EXISTS (SELECT 1 FROM cloaca_task t WHERE t.status = {RUNNING})"""
+
+
+def is_recorded(d: Fragments) -> str:
+    """Ask whether a schema has a record of migrations."""
+    return "SELECT to_regclass('django_migrations') IS NOT NULL"
 
 
 def applied_migrations(d: Fragments) -> str:

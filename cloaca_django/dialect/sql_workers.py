@@ -95,13 +95,25 @@ def bury_worker(d: Fragments) -> str:
         WHERE id = %(worker)s{d.uuid} AND state IN ({ALIVE}, {DRAINING})"""
 
 
+def _has_ended(d: Fragments) -> str:
+    # With nothing left to take over: a task that runs names its worker.
+    return f"""state NOT IN ({ALIVE}, {DRAINING})
+          AND NOT EXISTS (SELECT 1 FROM cloaca_task t {d.by("cloaca_task_running")}
+                          WHERE t.worker_id = cloaca_worker.id AND t.status = {RUNNING})"""
+
+
 def forget_workers(d: Fragments) -> str:
     """Delete worker rows a day after they ended, once no task refers to them as its owner."""
     return f"""
-        DELETE FROM cloaca_worker WHERE state NOT IN ({ALIVE}, {DRAINING})
-          AND heartbeat_at < {d.later("-86400.0")}
-          AND NOT EXISTS (SELECT 1 FROM cloaca_task t {d.by("cloaca_task_running")}
-                          WHERE t.worker_id = cloaca_worker.id AND t.status = {RUNNING})"""
+        DELETE FROM cloaca_worker
+        WHERE heartbeat_at < {d.later("-86400.0")} AND {_has_ended(d)}"""
+
+
+def forget_worker(d: Fragments) -> str:
+    """Delete one such row before its day is over."""
+    return f"""
+        DELETE FROM cloaca_worker
+        WHERE id = %(worker)s{d.uuid} AND {_has_ended(d)} RETURNING id"""
 
 
 _ORPHAN = "t.id, t.run_id, t.claim_token, t.attempt, t.crashes, t.is_deferred"

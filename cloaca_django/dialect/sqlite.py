@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 ERROR = sqlite3.Error
+
+# FULL: what was committed survives a power cut. NORMAL: it may be lost, and nothing else.
+FULL, NORMAL = "FULL", "NORMAL"
 
 _FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
 
@@ -180,7 +184,8 @@ class SqliteSession(Session):
             return []
         best.sort(key=lambda row: (-row[1], row[0]))
         chosen = ((row[0],) for row in best[:room])
-        claimed = self.run(claim_chosen, chosen, token=token, worker=worker)
+        with self.transaction(durable=False) if relaxed else nullcontext():
+            claimed = self.run(claim_chosen, chosen, token=token, worker=worker)
         return in_order(self._claim(row) for row in claimed)
 
     def _choose(self, lanes: Sequence[tuple[str, str]], **params: Any) -> list[Row]:
@@ -223,9 +228,11 @@ class SqliteTransport:
             **wanted, isolation_level=None, timeout=patience, check_same_thread=False,
             cached_statements=256,
         )  # fmt: skip
+        self._insists = False
         self._use_wal(patience)
-        # FULL: what was committed survives a power cut.
-        self.connection.execute("PRAGMA synchronous = FULL")
+        self._path = self.connection.execute("PRAGMA database_list").fetchone()[2]
+        self._level = ""
+        self._use_level(FULL)
         self.connection.execute("PRAGMA foreign_keys = ON")
 
     def _use_wal(self, patience: float) -> None:
@@ -248,6 +255,33 @@ class SqliteTransport:
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
+        self._use_level(FULL if durable else NORMAL)
+        self._insists = False
+        try:
+            with self._transaction():
+                yield
+        finally:
+            # Not inside of a transaction that could not be ended: there it cannot be changed.
+            if not self.connection.in_transaction:
+                self._use_level(FULL)
+        if self._insists:
+            self._sync_wal()
+
+    def insist(self) -> None:
+        self._insists = True
+
+    def _use_level(self, level: str) -> None:
+        if level != self._level:
+            self.connection.execute(f"PRAGMA synchronous = {level}")
+            self._level = level
+
+    def _sync_wal(self) -> None:
+        """Do what FULL does after a commit; a WAL that was reset meanwhile is in the database."""
+        with open(f"{self._path}-wal", "r+b") as wal:
+            os.fsync(wal.fileno())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield

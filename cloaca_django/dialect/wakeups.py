@@ -17,10 +17,11 @@ import psycopg
 from django.db import connections
 
 from cloaca_django.conf import settings
-from cloaca_django.dialect.postgresql import CHANNEL, connect
+from cloaca_django.dialect.postgresql import connect
 from cloaca_django.dialect.presence import Presence
 from cloaca_django.dialect.schemas import schema_of
 from cloaca_django.dialect.session import LOOK, WORK
+from cloaca_django.dialect.sql_postgresql import CHANNEL
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

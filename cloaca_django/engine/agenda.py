@@ -12,6 +12,9 @@ NEVER = float("inf")
 PREFETCH_SECONDS = 0.03
 PROMOTE_SECONDS = 0.02
 MAX_PREFETCH = 256
+CROWD_SECONDS = 0.004
+CROWD_WEIGHT = 0.1
+CROWDED = 0.3
 
 
 class Agenda:
@@ -78,19 +81,46 @@ class Agenda:
         return min(self.next_look, self.next_due, self.next_deadline)
 
 
+class Crowd:
+    """Whether runs come in so densely that a turn does well to wait for company.
+
+    A turn costs the same for one run as for ten. Announcements that come while the turn works are
+    of callers who do not wait for what it does; those that find it at rest may be of one who does.
+    """
+
+    def __init__(self) -> None:
+        self._share = 0.0
+        self._last_turn = 0.0
+
+    def note(self, *, found_waiting: bool) -> None:
+        """Take in an announcement, and whether the turn found it waiting."""
+        self._share += (found_waiting - self._share) * CROWD_WEIGHT
+
+    def rest(self) -> float:
+        """Return how long to wait for company before the turn that begins now, and note it."""
+        now = clock.monotonic()
+        begin = max(now, self._last_turn + CROWD_SECONDS) if self._share > CROWDED else now
+        self._last_turn = begin
+        return begin - now
+
+
 class Pace:
     """How long tasks take, and so how many to claim ahead of the slots.
 
-    Short tasks would wait a whole commit for each claim; long ones must not be hoarded.
+    Short tasks would wait a whole commit for each claim; long ones must not be hoarded. ``whole``
+    is the pace of all who share the slots.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, *, whole: Pace | None = None) -> None:
         self._slots = slots
+        self._whole = whole
         self._seconds: float | None = None
         self._ended = 0
 
     def note(self, seconds: float | None) -> None:
         """Take in how long a task ran."""
+        if self._whole is not None:
+            self._whole.note(seconds)
         self._ended += 1
         if seconds is not None:
             known = self._seconds
@@ -108,6 +138,12 @@ class Pace:
         if stalled:
             self._seconds = None
         return stalled
+
+    def slow_down(self) -> None:
+        """Claim nothing ahead, with all who share the slots, until a task was measured again."""
+        self._seconds = None
+        if self._whole is not None:
+            self._whole.slow_down()
 
 
 def _after(now: float, seconds: float | None) -> float:

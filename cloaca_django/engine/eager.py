@@ -7,7 +7,7 @@ retries and polls move a virtual clock instead of sleeping, and time limits are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 from django.db import connections as site_connections
 from django.db import transaction
 
-from cloaca_django import ids
+from cloaca_django import ids, tenancy
 from cloaca_django.core import registry
 from cloaca_django.core.context import Context
 from cloaca_django.dialect import Session, schemas, site_session, sql
@@ -138,11 +138,13 @@ def _in_savepoint(job: Job, host: EagerHost, handle: TaskHandle | None) -> Outco
         connection = site_connections[host.alias]
         mark = str(connection.savepoint())
         before = connections.open_blocks()
-        if job.task.is_async:
-            # What it asks of Django is done on this thread, and so in the savepoint.
-            outcome = async_to_sync(execution.perform_async)(job, handle, before)
-        else:
-            outcome = execution.perform(job, handle)
+        # As a worker's thread, it is brought back from wherever a body leaves it.
+        with tenancy.entered(host.alias, host.schema) if host.schema else nullcontext():
+            if job.task.is_async:
+                # What it asks of Django is done on this thread, and so in the savepoint.
+                outcome = async_to_sync(execution.perform_async)(job, handle, before)
+            else:
+                outcome = execution.perform(job, handle)
         connections.unwind(before)
         if outcome.failure is not None:
             # An inner atomic block that failed asks for a rollback; the savepoint is that.

@@ -125,6 +125,12 @@ class Firing:
         """Look at the next turn: somebody may have changed a schedule."""
         self._next_look = 0.0
 
+    def look(self, session: Session) -> bool:
+        """Ask when the next schedule is due, if it is time to; say whether there is more to do."""
+        self._look(session)
+        is_new = registry.snapshot() is not self._seen
+        return is_new or clock.monotonic() >= min(self._next_fire, self._next_muster)
+
     def take_visit(self, seconds: float | None, *, has_strangers: bool, has_parked: bool) -> None:
         """Take over what a visit found: when the next schedule is due, and what is amiss."""
         now = clock.monotonic()

@@ -15,12 +15,13 @@ from contextlib import (
     closing,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from uuid import UUID
 
 from cloaca_django import tenancy
 from cloaca_django.core.context import Context
-from cloaca_django.dialect import Session, is_transient
+from cloaca_django.dialect import DRIVER_ERRORS, Session, is_transient
 from cloaca_django.engine import aborting, completing, connections, execution, operations
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
@@ -28,9 +29,11 @@ from cloaca_django.engine.holders import Holders
 from cloaca_django.engine.messages import Deferral, Done, Moved
 from cloaca_django.engine.settlement import Outcome
 from cloaca_django.engine.slots import Slots
-from cloaca_django.errors import CloacaError
+from cloaca_django.errors import CloacaError, NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
+
+_UNCANCELLED: tuple[type[Exception], ...] = (CloacaError, *DRIVER_ERRORS)
 
 
 class Crew:
@@ -193,9 +196,13 @@ class JobHost:
         if not job.cancelled.is_set():
             logger.error("task %s broke beside its body", job.task.name, exc_info=error)
         execution.end(job)
-        # The database may be away for a moment: nothing of the body has run, nothing is charged.
-        may_pass = job.started is None and isinstance(error, Exception) and is_transient(error)
-        outcome = execution.not_begun(job) if may_pass else execution.escaped(job, error)
+        # The database may be away for a moment, or a tenant not entered: nothing of the body has
+        # run, nothing is charged. That a tenant is gone is found out by its turn.
+        may_pass = isinstance(error, NotInTenant) or (
+            isinstance(error, Exception) and is_transient(error)
+        )
+        begun = job.started is not None or not may_pass
+        outcome = execution.escaped(job, error) if begun else execution.not_begun(job)
         self._finish(job, outcome, None)
 
     def _carry_out(self, job: Job) -> None:
@@ -237,10 +244,11 @@ class JobHost:
 
     def _cancel_all(self, children: Sequence[UUID]) -> None:
         """Runs that nobody waits for any more end with the task that started them."""
-        with closing(self._connect()) as session:
+        with suppress(*DRIVER_ERRORS), closing(self._connect()) as session:
             for child in children:
                 try:
                     ended = operations.cancel(session, child, reason="its parent task ended")
                     self.post(Moved(tuple(run.id for run in ended)))
-                except CloacaError as error:
+                except _UNCANCELLED as error:
+                    # The next attempt of the task finds it, and waits for it.
                     logger.info("child run not cancelled: %s", error)

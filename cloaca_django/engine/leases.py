@@ -17,7 +17,14 @@ from uuid import UUID
 from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerState
-from cloaca_django.dialect import Session, Trunk, open_session, open_trunk
+from cloaca_django.dialect import (
+    DRIVER_ERRORS,
+    Session,
+    Trunk,
+    is_disconnected,
+    open_session,
+    open_trunk,
+)
 from cloaca_django.engine import recovery, salvage
 from cloaca_django.engine.shift import GRACE_SECONDS, Holding
 from cloaca_django.engine.tether import Line
@@ -95,8 +102,11 @@ class Leases:
         while not self._is_closing or self._dead:
             self._wake.wait(max(0.0, next_beat - clock.monotonic()))
             self._wake.clear()
+            is_last = self._is_closing
             try:
                 self._bury()
+                if is_last:
+                    break
                 if clock.monotonic() >= next_beat:
                     next_beat = clock.monotonic() + settings.HEARTBEAT_SECONDS
                     self._renew()
@@ -132,8 +142,11 @@ class Leases:
                     self._connected(schema), worker, charge=charge,
                     max_crashes=settings.MAX_CRASHES,
                 )  # fmt: skip
-            with self._lock:
-                self._dead.pop(registered, None)
+                self._forget(registered)
+
+    def _forget(self, registered: Registered) -> None:
+        with self._lock:
+            self._dead.pop(registered, None)
 
     def _renew(self) -> None:
         with self._lock:
@@ -158,11 +171,20 @@ class Leases:
 
     @contextmanager
     def _of_tenant(self, schema: str) -> Iterator[None]:
-        """A tenant that was dropped must not keep the others' leases from being renewed."""
+        """What is amiss with one tenant must not keep the others' leases from being renewed."""
         try:
             yield
         except NotInTenant as error:
             logger.info("a lease is not kept: %s", error, extra={"schema": schema})
+            with self._lock:
+                self._dead = {one: at for one, at in self._dead.items() if one[0] != schema}
+        except DRIVER_ERRORS as error:
+            # Its tables may be locked, as they are while it is migrated.
+            if not schema or is_disconnected(error):
+                raise
+            logger.warning(
+                "a lease is not kept now: %s", error, exc_info=True, extra={"schema": schema}
+            )
 
     def _is_hung(self, ward: Ward) -> bool:
         """Say whether a silent process holds a task that it should have ended long ago.

@@ -63,6 +63,7 @@ class Ledger:
         poll_seconds: float = 1.0,
         claims_only_own: bool = False,
         ring: Callable[[], None] = lambda: None,
+        pace: Pace | None = None,
     ) -> None:
         self.claimer = claimer
         self.slots = slots
@@ -80,7 +81,7 @@ class Ledger:
         self.waiters = Waiters()
         self.batch = Batch()
         self.agenda = Agenda(poll_seconds)
-        self._pace = Pace(slots.limit)
+        self._pace = pace or Pace(slots.limit)
         self._inbox: SimpleQueue[Any] = SimpleQueue()
         self._locked_since: dict[int, float] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
@@ -160,6 +161,10 @@ class Ledger:
         """Return whether nothing is claimed, carried or known to be claimable."""
         return not self.running and not self.batch and not self.agenda.may_be_ready
 
+    def _withdrawn(self) -> list[Job]:
+        """Take back the jobs that have not started; the slots may have those of other tenants."""
+        return self.slots.withdraw(lambda job: self.running.get(job.task_id) is job)
+
     def _hand_back(self, jobs: list[Job]) -> None:
         for job in jobs:
             if not job.is_over:
@@ -198,7 +203,7 @@ class Ledger:
 
     def _take_hand_back(self, message: HandBack) -> None:
         """Give claims back unused: those that have not started, or all of them."""
-        self._hand_back(self.slots.withdraw())
+        self._hand_back(self._withdrawn())
         if message.running_too:
             self._hand_back(list(self.running.values()))
 

@@ -104,6 +104,8 @@ class Effects:
     claims: list[Claim] = field(default_factory=list)
     asked_room: int | None = None
     ended: list[EndedRun] = field(default_factory=list)
+    # Written by one statement without a transaction around it, so nothing was claimed.
+    is_alone: bool = False
 
     @property
     def leaves_ready(self) -> bool:

@@ -90,6 +90,13 @@ def publish_submitted(submitted: Submitted) -> None:
             _publish_run(state.id, state.workflow_name, state.status, state.error_message)
 
 
+def log_submitted(workflow_name: str, run_ids: Iterable[UUID]) -> None:
+    """Log runs of one workflow that were written."""
+    if run_log.isEnabledFor(logging.DEBUG):
+        for run_id in run_ids:
+            run_log.debug("run submitted", extra=_facts(run_id=str(run_id), workflow=workflow_name))
+
+
 def publish_ended(runs: Iterable[EndedRun]) -> None:
     """Log and signal runs that were ended from outside their graph."""
     for run in runs:

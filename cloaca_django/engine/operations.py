@@ -145,22 +145,33 @@ def drain(session: Session, worker: UUID, *, by: str = "") -> bool:
     return asked
 
 
+def forget(session: Session, worker: UUID, *, by: str = "") -> bool:
+    """Delete the row of a worker that has ended. False for one that lives or still owns tasks."""
+    inputs.check_words("forget()", by=by)
+    is_gone = bool(session.run(sql_workers.forget_worker, worker=worker))
+    if is_gone:
+        logger.info("worker forgotten", extra={"worker_id": str(worker), "by": by})
+    return is_gone
+
+
 def replay(
     session: Session,
     run_id: UUID,
     *,
     from_start: bool = False,
     timeout_seconds: float | None = None,
+    idempotency_key: str | None = None,
     by: str = "",
     reason: str = "",
 ) -> UUID:
-    """Submit a new run that repeats an ended one; returns its id.
+    """Submit a new run that repeats an ended one; returns its id, or that of the key's run.
 
     It takes over what completed tasks changed, and runs the others; ``from_start`` runs all. Its
     queue and priority are those of the old run, which stays as it ended; ``timeout_seconds`` is
     its own. Raises InvalidTransition while the run is open.
     """
     inputs.check_words("replay()", by=by, reason=reason)
+    inputs.run_options("replay()", {"idempotency_key": idempotency_key})
     options.boolean("replay()", "from_start", from_start)
     found = session.load_runs([run_id])
     if not found:
@@ -178,7 +189,8 @@ def replay(
     }  # fmt: skip
     facts = Options(
         origin=Origin.RETRY, parent_id=run_id, priority=row.priority, queue=row.queue,
-        timeout_seconds=timeout_seconds, created_by=by, reason=reason,
+        timeout_seconds=timeout_seconds, idempotency_key=idempotency_key, created_by=by,
+        reason=reason,
     )  # fmt: skip
     prepared = submission.prepare(workflow, Context.trusted(state.initial), facts)
     again = Submission(
@@ -187,7 +199,7 @@ def replay(
     with session.transaction():
         written = submission.submit(session, [again], announces=True)
     notices.publish_submitted(written)
-    return again.id
+    return written.existing.get(again.id, again.id)
 
 
 def admit(session: Session) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from uuid import UUID
@@ -13,7 +12,6 @@ from uuid import UUID
 from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core.wording import counted
-from cloaca_django.dialect import open_session
 from cloaca_django.engine import hiring, meter, tether
 from cloaca_django.engine.shift import Shift, WorkerOptions
 from cloaca_django.engine.tether import Line, Message
@@ -211,10 +209,16 @@ class Process:
             turn.is_draining = True
         elif "wake" in message:
             turn.wake()
-        elif message.get("lapsed") == str(turn.claimer.worker) and not self._is_ending:
-            with closing(open_session(self.worker.alias, schema=message["schema"])) as session:
-                self.worker.register_anew(session, turn)
-            self._report(self.worker)
+        elif "lapsed" in message and not self._is_ending:
+            self._register_anew(message["schema"], UUID(message["lapsed"]))
+
+    def _register_anew(self, schema: str, lapsed: UUID) -> None:
+        try:
+            if self.worker.replace(schema, lapsed):
+                self._report(self.worker)
+        except Exception:
+            # The supervisor says it again at its next beat, and this thread must hear it.
+            logger.warning("could not register anew", exc_info=True)
 
 
 def supervised(options: WorkerOptions, stint: Stint) -> Process | None:

@@ -23,6 +23,8 @@ class Register:
         self._served = served
         self._admitted: dict[str, None] = {}
         self._skipped: dict[str, str] = {}
+        # Which reasons the log has.
+        self._said: dict[str, str] = {}
         # In the order in which they are to be visited; dicts, because those keep it.
         self._unvisited: dict[str, None] = {}
         self._walk: list[str] = []
@@ -67,16 +69,19 @@ class Register:
             visits_all, self._must_visit_all = self._must_visit_all, False
         if now < self._next_refresh and not is_asked:
             return []
-        self._next_refresh = now + REFRESH_SECONDS
         try:
             names = self._read(trunk)
         except BaseException:
             with self._lock:
+                self._must_refresh = True
                 self._must_visit_all |= visits_all
             raise
+        self._next_refresh = now + REFRESH_SECONDS
         self.is_read = True
-        gone = [schema for schema in (*self._admitted, *self._skipped) if schema not in names]
+        known = {**self._admitted, **self._skipped, **self._unvisited}
+        gone = [schema for schema in known if schema not in names]
         for schema in gone:
+            logger.info("schema %r is served no more", schema, extra={"schema": schema})
             self._forget(schema)
         for schema in names:
             if visits_all or schema not in self._admitted:
@@ -107,33 +112,50 @@ class Register:
             if schema in self._admitted:
                 return schema
 
+    def is_admitted(self, schema: str) -> bool:
+        """Say whether a schema is served."""
+        return schema in self._admitted
+
     def missing_migrations(self, session: Session, schema: str) -> str:
         """Return which of our migrations a schema lacks, that is not served yet."""
         if schema in self._admitted:
             return ""
         return ", ".join(tenancy.missing_migrations(session))
 
-    def admit(self, schema: str) -> bool:
-        """Serve a schema; True if it was not before."""
-        was_skipped = self._skipped.pop(schema, None)
-        if was_skipped is not None:
+    def admit(self, schema: str) -> None:
+        """Serve a schema."""
+        self._skipped.pop(schema, None)
+        if self._said.pop(schema, None) is not None:
             logger.info("schema %r is served now", schema, extra={"schema": schema})
-        if schema in self._admitted:
-            return False
-        self._admitted[schema] = None
-        return True
+        self._admitted.setdefault(schema)
 
-    def skip(self, schema: str, reason: str) -> None:
-        """Serve a schema no more, until a later visit finds it in order. Said once a reason."""
+    def skip(self, schema: str, reason: str, *, may_pass: bool = False) -> None:
+        """Serve a schema no more, until a later visit finds it in order. Said once a reason.
+
+        With ``may_pass`` it is said when it is found again: a tenant is being made, or dropped.
+        """
         self._admitted.pop(schema, None)
-        if self._skipped.get(schema) != reason:
-            logger.warning("schema %r is skipped: %s", schema, reason, extra={"schema": schema})
+        is_new = self._skipped.get(schema) != reason
         self._skipped[schema] = reason
+        if is_new and may_pass:
+            return
+        if self._said.get(schema) != reason:
+            self._said[schema] = reason
+            logger.warning("schema %r is skipped: %s", schema, reason, extra={"schema": schema})
 
     def postpone(self, schema: str) -> None:
-        """Visit somebody again later: the database could not be asked."""
+        """Visit somebody again as soon as the database can be asked."""
         self._unvisited.setdefault(schema)
 
+    def lose(self, schema: str) -> None:
+        """Serve a schema no more that was found gone; whether its tenant is, is asked at once.
+
+        A tenant that was dropped is nothing to warn of.
+        """
+        self._admitted.pop(schema, None)
+        with self._lock:
+            self._must_refresh = True
+
     def _forget(self, schema: str) -> None:
-        for where in (self._admitted, self._skipped, self._unvisited):
+        for where in (self._admitted, self._skipped, self._said, self._unvisited):
             where.pop(schema, None)

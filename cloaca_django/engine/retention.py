@@ -15,6 +15,8 @@ from cloaca_django import clock, ids
 from cloaca_django.conf import settings
 from cloaca_django.core.states import RUN_FINAL
 from cloaca_django.dialect import Session, sql_retention
+from cloaca_django.engine import inputs
+from cloaca_django.errors import InvalidTransition, RunNotFound
 
 logger = logging.getLogger("cloaca_django.retention")
 
@@ -100,6 +102,26 @@ class Pruner:
             "after": self._after,
             "before": ids.run_id_at(milliseconds, 0),
         }
+
+
+def delete_run(session: Session, run_id: UUID, *, by: str = "") -> None:
+    """Delete an ended run with all its rows; runs that it led to stay, without their parent.
+
+    The time of a schedule that started it stays used up. Raises RunNotFound, InvalidTransition.
+    """
+    inputs.check_words("delete_run()", by=by)
+    batch = [(run_id,)]
+    with session.transaction():
+        run = session.lock_runs([run_id]).get(run_id)
+        if run is None:
+            raise RunNotFound(run_id)
+        if run.status not in RUN_FINAL:
+            raise InvalidTransition("run", run.status, "deleted")
+        if session.ids(sql_retention.awaited_runs, batch):
+            raise InvalidTransition("run", "awaited by the run that started it", "deleted")
+        session.run(sql_retention.free_fires, batch)
+        _delete(session, [run_id])
+    logger.info("run deleted", extra={"run_id": str(run_id), "by": by})
 
 
 def _delete(session: Session, run_ids: list[UUID]) -> Pruned:

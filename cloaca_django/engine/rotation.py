@@ -40,9 +40,17 @@ class Rotation:
         """Note that a tenant has work and found no slot free."""
         self._hungry.setdefault(schema)
 
-    def first_hungry(self) -> str | None:
-        """Return who has waited for a slot longest."""
-        return next(iter(self._hungry), None)
+    def sate(self, schema: str) -> None:
+        """Note that a tenant waits for no slot any more."""
+        self._hungry.pop(schema, None)
+
+    def hungry(self) -> Iterator[str]:
+        """Yield who waits for a slot, who has waited longest first."""
+        yield from self._hungry
+
+    def hungry_besides(self, schema: str) -> int:
+        """Return how many others wait for a slot."""
+        return len(self._hungry) - (schema in self._hungry)
 
     def others(self, schema: str) -> Iterator[str]:
         """Yield who else waits, for a turn or for a slot."""

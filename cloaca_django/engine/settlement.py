@@ -74,6 +74,8 @@ class Settled:
     accepted: list[Outcome] = field(default_factory=list)
     fenced: list[Outcome] = field(default_factory=list)
     waiting: list[Outcome] = field(default_factory=list)
+    # For a transaction of this turn: what ``express`` could not settle.
+    left: list[Outcome] = field(default_factory=list)
     states: list[RunState] = field(default_factory=list)
     finished: list[tuple[RunState, RunTimes]] = field(default_factory=list)
     # Ended from outside their graph, for nobody can read it.
@@ -99,7 +101,7 @@ def settle(
     """
     if not outcomes:
         return Settled()
-    locked, written = session.settle([_row(outcome) for outcome in outcomes], wait=wait)
+    locked, written = session.settle([row_of(outcome) for outcome in outcomes], wait=wait)
     settled = _sorted(outcomes, locked, written)
     _keep_history(session, settled.accepted, worker)
     final: dict[UUID, list[Outcome]] = {}
@@ -130,7 +132,8 @@ def _sorted(
     return settled
 
 
-def _row(outcome: Outcome) -> TaskOutcome:
+def row_of(outcome: Outcome) -> TaskOutcome:
+    """Return an outcome as it is written."""
     failed = outcome.failure
     return TaskOutcome(
         outcome.task_id,
@@ -212,23 +215,33 @@ def _move_on(
     task_moves: list[TaskMove] = []
     run_moves: list[RunMove] = []
     for run_id, state in states.items():
-        outcomes, run = final[run_id], locked[run_id]
-        for outcome in outcomes:
-            _apply(state, outcome)
-        moves = progress.advance(state, [outcome.position for outcome in outcomes])
-        for move in moves:
-            task_moves.append(_task_move(settled, state, move, run, claimer))
-        ended = progress.outcome(state)
-        state.revision = ids.new_token()
-        state.status = ended or (
-            RunStatus.PAUSED if run.status == RunStatus.PAUSED else RunStatus.RUNNING
-        )
+        task_moves += moved_on(settled, state, final[run_id], locked[run_id], claimer)
         run_moves.append(RunMove(run_id, state.status, state.revision, state.error_message))
-        settled.states.append(state)
     if task_moves:
         session.move_tasks(task_moves, worker)
     times = session.move_runs(run_moves)
     settled.finished = [(s, times[s.id]) for s in settled.states if s.status in RUN_FINAL]
+
+
+def moved_on(
+    settled: Settled,
+    state: RunState,
+    outcomes: Sequence[Outcome],
+    run: LockedRun,
+    claimer: Claimer | None,
+) -> list[TaskMove]:
+    """Apply final outcomes to a run's state; return the moves of the tasks they release."""
+    for outcome in outcomes:
+        _apply(state, outcome)
+    moves = progress.advance(state, [outcome.position for outcome in outcomes])
+    task_moves = [_task_move(settled, state, move, run, claimer) for move in moves]
+    ended = progress.outcome(state)
+    state.revision = ids.new_token()
+    state.status = ended or (
+        RunStatus.PAUSED if run.status == RunStatus.PAUSED else RunStatus.RUNNING
+    )
+    settled.states.append(state)
+    return task_moves
 
 
 def _apply(state: RunState, outcome: Outcome) -> None:

@@ -13,14 +13,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from cloaca_django import VERSION, clock, ids
 from cloaca_django.conf import settings
+from cloaca_django.core.options import FULL
 from cloaca_django.core.states import WorkerKind, WorkerState
-from cloaca_django.dialect import Session
+from cloaca_django.dialect import Session, open_session
 from cloaca_django.dialect.rows import WorkerRow
 from cloaca_django.dialect.wakeups import Watcher
 from cloaca_django.engine import capture, notices, recovery
@@ -71,6 +73,7 @@ class WorkerOptions:
     recovers: bool = True
     claims_only_own: bool = False
     claims_once: bool = False
+    durability: str = FULL
     # None: it fires no schedules.
     firing: FiringOptions | None = None
     # None: the database is no site of tenants.
@@ -315,19 +318,21 @@ class Shift:
             crew=self.crew,
             post=lambda message: turn.post(message),  # noqa: PLW0108 - it is made below
             worker=lambda: claimer.worker,
-            connect=connect,
+            # Not the turn's own: other threads ask for it, too.
+            connect=lambda: open_session(self.alias, patience=SAY_SECONDS, schema=home),
             schema=home,
         )
         turn = kind(
             connect=connect,
             claimer=claimer,
             slots=self.crew.slots,
-            memory=self.memory,
+            memory=self.memory.of_tenant(home) if home else self.memory,
             limits=Limits(self.options.task_timeout_seconds),
             start_job=host.start,
             abandon_job=host.abandon,
             publish=notices.publish,
             claims_only_own=self.options.claims_only_own,
+            durability=self.options.durability,
             **facts,
         )
         return turn
@@ -344,6 +349,15 @@ class Shift:
         turn.let_go({id: live[id] for id in done.lost})
         if done.requeued:
             turn.wake()
+
+    def replace(self, schema: str, lapsed: UUID) -> bool:
+        """Register anew in a schema, if the worker that lapsed there is still the one of now."""
+        turn = self.turn_in(schema)
+        if turn.claimer.worker != lapsed:
+            return False
+        with closing(open_session(self.alias, schema=schema)) as session:
+            self.register_anew(session, turn)
+        return True
 
     def register_anew(self, session: Session, turn: Turn) -> None:
         """The lease lapsed: whatever ran is not ours any more, and the old id never comes back."""

@@ -71,12 +71,14 @@ class Slots(Generic[Item]):
             self._returning.append(granted)
         granted.wait()
 
-    def withdraw(self) -> list[Item]:
-        """Take back the items that have not started."""
+    def withdraw(self, is_wanted: Callable[[Item], bool] = lambda item: True) -> list[Item]:
+        """Take back the wanted items of those that have not started."""
         with self._lock:
-            items = list(self._backlog)
-            self._backlog.clear()
-        return items
+            backlog, self._backlog = self._backlog, deque()
+            taken: list[Item] = []
+            for item in backlog:
+                (taken if is_wanted(item) else self._backlog).append(item)
+        return taken
 
     def close(self) -> None:
         """Let idle threads end; busy ones end after their work."""

@@ -76,11 +76,16 @@ def prepare(
     run_id: UUID | None = None,
 ) -> Submission:
     """Check the inputs of a run and encode them; nothing is written yet."""
+    initial, text = encoded(workflow, context)
+    return Submission(run_id or ids.new_run_id(), workflow, initial, text, options)
+
+
+def encoded(workflow: Workflow, context: Context) -> tuple[dict[str, object], str]:
+    """Check the inputs of a run; return them, with what is not given filled in, and their text."""
     data = context.snapshot()
     checked = validate(workflow, data)
     initial = data if checked is data else Context(checked).snapshot()
-    text = encode(initial, limit=settings.MAX_CONTEXT_BYTES)
-    return Submission(run_id or ids.new_run_id(), workflow, initial, text, options)
+    return initial, encode(initial, limit=settings.MAX_CONTEXT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,7 @@ def submit(
         [_run_row(s, states[s.id]) for s in submissions],
         tasks,
         worker=claimer.worker if claimer else None,
-        news=_news(submissions) if announces else None,
+        news=news_of(submissions) if announces else None,
     )
     fresh = [states[s.id] for s in submissions if s.id in inserted]
     existing = {s.id: _holder(session, s) for s in submissions if s.id not in inserted}
@@ -176,12 +181,18 @@ def submit(
     return Submitted(frozenset(inserted), existing, fresh, assignments, leaves_ready)
 
 
+def pattern(submission: Submission) -> tuple[NewRun, list[NewTask]]:
+    """Return the rows of a run that nobody claims yet."""
+    state = new_state(submission)
+    return _run_row(submission, state), list(_task_rows(submission, state, set(), None))
+
+
 def needs_look(submission: Submission) -> bool:
     """Say whether a run cannot be claimed at once: a delayed start, or max_running."""
     return submission.options.start_at is not None or submission.workflow.max_running is not None
 
 
-def _news(submissions: Sequence[Submission]) -> str:
+def news_of(submissions: Iterable[Submission]) -> str:
     """Return what to tell idle workers: to claim, or to look at what cannot be claimed yet."""
     return LOOK if any(map(needs_look, submissions)) else WORK
 

@@ -201,7 +201,8 @@ class Supervisor:
             Holding(schema, UUID(worker), {int(id): UUID(token) for id, token in live})
             for schema, worker, live in message["holdings"]
         ]
-        child.workers.update((one.schema, one.worker) for one in holdings)
+        # Where it left nothing is owned: kept, they would be all that it ever had.
+        child.workers = {(one.schema, one.worker) for one in holdings}
         self._leases.take_report(child.line, holdings)
 
     def _children(self) -> list[Child]:

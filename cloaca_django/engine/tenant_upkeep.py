@@ -1,20 +1,23 @@
 """The sweep and the retention for many tenants: only where there is somebody to give up.
 
-A schema is watched while a worker is registered in it. Old runs are deleted in one tenant after
-another.
+A schema is watched while a worker is registered in it, or a task is left of one that was. Old runs
+are deleted in one tenant after another.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection
 
 from cloaca_django import clock
-from cloaca_django.dialect import Trunk, sql_tenants
+from cloaca_django.dialect import DRIVER_ERRORS, Trunk, is_disconnected, sql_tenants
 from cloaca_django.engine import notices
 from cloaca_django.engine.retention import Keeper
 from cloaca_django.engine.upkeep import Sweep
 from cloaca_django.errors import NotInTenant
+
+logger = logging.getLogger("cloaca_django.worker")
 
 # How often the old runs of one tenant are deleted.
 RETENTION_SECONDS = 60.0
@@ -56,10 +59,16 @@ class TenantUpkeep:
             session = trunk.session(schema)
             with notices.within(self._alias, schema):
                 moved = sweep.carry_out(session)
-            if not session.run(sql_tenants.has_workers)[0][0]:
+            if not session.run(sql_tenants.needs_sweep)[0][0]:
                 self.forget(schema)
         except NotInTenant:
             self.forget(schema)
+            return False
+        except DRIVER_ERRORS as error:
+            # What is amiss with one tenant must not keep the others from being swept.
+            if is_disconnected(error):
+                raise
+            logger.warning("%r could not be swept: %s", schema, error, extra={"schema": schema})
             return False
         return moved
 
@@ -68,10 +77,14 @@ class TenantUpkeep:
         if now < self._next_keep:
             return
         self._next_keep = now + RETENTION_SECONDS
-        self._round = self._round or sorted(schemas)
+        self._round = self._round or sorted(schemas, reverse=True)
         if not self._round:
             return
+        schema = self._round.pop()
         try:
-            Keeper().tend(trunk.session(self._round.pop()))
+            if Keeper().tend(trunk.session(schema)):
+                # A heartbeat has room for some of them only.
+                self._round.append(schema)
+                self._next_keep = now
         except NotInTenant:
             return

@@ -11,34 +11,42 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from uuid import UUID
 
 from django.db import DatabaseError, connections
 
 from cloaca_django import clock, ids, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerState
-from cloaca_django.dialect import LOOK, Session, Trunk, open_trunk
+from cloaca_django.dialect import (
+    DRIVER_ERRORS,
+    LOOK,
+    Session,
+    Trunk,
+    is_disconnected,
+    open_trunk,
+)
 from cloaca_django.dialect.presence import Presence
 from cloaca_django.dialect.wakeups import Watcher, open_tenant_watcher
-from cloaca_django.engine import declarations, firing, recovery, work
+from cloaca_django.engine import recovery, work
 from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.firing import Firing
 from cloaca_django.engine.registers import Register
 from cloaca_django.engine.rotation import NEVER, Rotation
+from cloaca_django.engine.shares import Shares
 from cloaca_django.engine.shift import Holding, Shift, WorkerOptions
 from cloaca_django.engine.tenant_turn import TenantTurn
 from cloaca_django.engine.tenant_upkeep import TenantUpkeep
-from cloaca_django.errors import CloacaError, NotInTenant
+from cloaca_django.engine.visits import Walk
+from cloaca_django.errors import NotInTenant
 
 logger = logging.getLogger("cloaca_django.worker")
 
-# How often one tenant is visited that nobody announced anything of.
-VISIT_SECONDS = 3.0
 # How soon a freed slot is noticed by a tenant that waits for one, if nothing else happens.
 SLOT_SECONDS = 0.05
+# Until a turn comes again in which something broke that nobody expected.
+AGAIN_SECONDS = 1.0
 MAX_REST_SECONDS = 60.0
-# A waiting tenant takes its part of the slots from the others'; beyond so many it gets no smaller.
-MAX_PARTS = 8
 # How many rings are heard before somebody is served.
 BELL_ROOM = 10_000
 
@@ -61,8 +69,16 @@ class TenantWorker(Shift):
         self._trunk = open_trunk(options.alias)
         self._rotation = Rotation()
         self._register = Register(options.alias, self._served)
+        self._shares = Shares(
+            self.crew.slots, self._rotation, self._turns_by_schema,
+            limit=options.tenants.limit, left=self._left,
+        )  # fmt: skip
         self._upkeep = TenantUpkeep(options.alias)
-        self._next_visit = 0.0
+        self._walk = Walk(
+            options.alias, self._register, self._trunk, fires=options.firing is not None
+        )
+        # By turns that are no more.
+        self._settled_before = 0
 
     # -- what a shift asks
 
@@ -75,17 +91,24 @@ class TenantWorker(Shift):
         if found is None:
             # Of two that are made at once the first counts.
             found = self._turns_by_schema.setdefault(schema, self._made(schema))
+            # Read again: it may have been told while this one was not yet there to be told.
+            found.is_draining |= self._is_draining
         return found
 
     @property
     def is_draining(self) -> bool:
         return self._is_draining
 
+    @property
+    def settled_tasks(self) -> int:
+        return self._settled_before + super().settled_tasks
+
     def wake(self) -> None:
         self._bell.put("")
 
     def is_idle(self) -> bool:
-        return self._register.is_read and super().is_idle()
+        is_through = self._register.is_read and not self._register.has_unvisited()
+        return is_through and super().is_idle()
 
     def holdings(self) -> list[Holding]:
         return [
@@ -96,8 +119,9 @@ class TenantWorker(Shift):
 
     def has_work(self) -> bool:
         try:
+            skipped = self._register.skipped()
             schemas = filter(self._served.serves, tenancy.tenant_schemas(self.alias))
-            return any(self._has_work_in(schema) for schema in schemas)
+            return any(self._has_work_in(schema) for schema in schemas if schema not in skipped)
         except DatabaseError:
             # Nobody knows; the turns wait for the database too.
             connections[self.alias].close()
@@ -128,16 +152,20 @@ class TenantWorker(Shift):
         super()._stop_claiming()
 
     def _say(self, state: WorkerState) -> None:
-        trunk = open_trunk(self.alias)
-        try:
+        with closing(open_trunk(self.alias)) as trunk:
             for turn in self.turns():
                 if turn.is_enlisted:
-                    recovery.say_state(trunk.session(turn.schema), turn.claimer.worker, state)
+                    self._say_in(trunk, turn, state)
+
+    def _say_in(self, trunk: Trunk, turn: TenantTurn, state: WorkerState) -> None:
+        try:
+            recovery.say_state(trunk.session(turn.schema), turn.claimer.worker, state)
+        except NotInTenant:
+            # It was dropped, with the row.
+            return
         except Exception:
-            # The leases say it too, a little later.
+            # The lease says it too, a little later.
             logger.warning("could not write the worker's state", exc_info=True)
-        finally:
-            trunk.close()
 
     def _missed(self) -> None:
         """Visit everybody: something may have been announced while nobody listened."""
@@ -149,8 +177,9 @@ class TenantWorker(Shift):
         turn = self._turns_by_schema.get(schema)
         if turn is None:
             # A tenant that was made a moment ago, or is none of ours.
-            self._register.expect(schema)
-            self.wake()
+            if not self.options.claims_only_own:
+                self._register.expect(schema)
+                self.wake()
             return
         self._upkeep.watch(schema)
         if news == LOOK:
@@ -169,7 +198,7 @@ class TenantWorker(Shift):
             home=schema,
             alias=self.alias,
             schema=schema,
-            share=self._share,
+            shares=self._shares,
             enlist=self._enlist,
             ring=lambda: self._bell.put(schema),
             schedules=self._schedules(),
@@ -182,24 +211,26 @@ class TenantWorker(Shift):
         # Looked at when somebody announces a change, and when the tenant is visited.
         return None if options is None else Firing(replace(options, poll_seconds=NEVER))
 
-    def _share(self, turn: TenantTurn) -> int:
-        """Return how many tasks a tenant may hold: a part of them while others wait for some."""
-        waiting = 1
-        for schema in self._rotation.others(turn.schema):
-            other = self._turns_by_schema.get(schema)
-            waiting += other is not None and other.agenda.may_be_ready
-            if waiting == MAX_PARTS:
-                break
-        share = -(-turn.capacity // waiting)
-        if self._budget is not None:
-            left = self._budget - self.settled_tasks - self.running
-            share = min(share, left + len(turn.running))
-        return share if self._served.limit is None else min(share, self._served.limit)
+    def _left(self) -> int | None:
+        return None if self._budget is None else self._budget - self.settled_tasks - self.running
 
     def _enlist(self, session: Session, turn: TenantTurn) -> None:
-        recovery.register(session, self._row(turn.claimer, turn.claimer.worker))
+        with turn.registration:
+            # A new id each time: one that stopped never comes back, and whether an earlier try
+            # was committed is not known if its reply was lost.
+            row = self._row(turn.claimer, ids.new_token())
+            with session.transaction(durable=False):
+                recovery.register(session, row)
+                # Other workers sweep a schema while somebody is registered there.
+                session.announce(LOOK)
+            turn.claimer.worker, turn.is_enlisted = row.id, True
         # The supervisor renews it, and takes its tasks back if this process dies.
         self._say_alive()
+
+    def replace(self, schema: str, lapsed: UUID) -> bool:
+        turn = self.turn_in(schema)
+        with turn.registration:
+            return turn.is_enlisted and super().replace(schema, lapsed)
 
     # -- the turns' thread
 
@@ -221,8 +252,9 @@ class TenantWorker(Shift):
         """Wait until somebody rings or something is due; whoever rang stands in line."""
         moment = min(self._rotation.next_moment(), self._next_walk())
         pause = min(MAX_REST_SECONDS, moment - clock.monotonic())
-        if self._rotation.first_hungry() is not None:
-            pause = min(pause, SLOT_SECONDS)
+        if any(True for _ in self._rotation.hungry()):
+            pause = 0.0 if self._shares.next_guest() is not None else min(pause, SLOT_SECONDS)
+            self._shares.see_off()
         try:
             schema = self._bell.get(timeout=pause) if pause > 0 else self._bell.get_nowait()
             for _ in range(BELL_ROOM):
@@ -235,38 +267,45 @@ class TenantWorker(Shift):
     def _next_walk(self) -> float:
         if self._is_draining or self.options.claims_only_own:
             return NEVER
-        return 0.0 if self._register.has_unvisited() else self._next_visit
+        return self._walk.next_moment
 
     def _round(self) -> None:
         now = clock.monotonic()
         if now >= self._next_walk():
-            self._walk(now)
-        self._feed()
+            self._walk_on()
+        self._serve_guest()
         schema = self._rotation.take(now)
         if schema is not None:
             self._serve(schema)
         elif self.options.claims_once and not self._register.has_unvisited():
             self._stop_claiming()
 
-    def _feed(self) -> None:
-        """Let who waits for a slot stand in line when there is one."""
-        schema = self._rotation.first_hungry()
+    def _serve_guest(self) -> None:
+        """Serve who has waited for a slot longest, if there is one now."""
+        schema = self._shares.next_guest()
         if schema is None:
             return
-        turn = self._turns_by_schema.get(schema)
-        if turn is None or turn.room() > 0:
-            self._rotation.call(schema)
+        self._rotation.forget(schema)
+        try:
+            self._carry_out(self._turns_by_schema[schema])
+        finally:
+            self._shares.see_off()
 
     def _serve(self, schema: str) -> None:
         """Carry out the turn of one tenant, and decide when its next one is."""
         turn = self._turns_by_schema.get(schema)
-        if turn is None:
-            return
+        if turn is not None:
+            self._carry_out(turn)
+
+    def _carry_out(self, turn: TenantTurn) -> None:
+        # Whatever breaks in it, there is another one.
+        self._rotation.expect(turn.schema, clock.monotonic() + AGAIN_SECONDS)
         turn.turn()
+        turn.leave()
         if turn.gone:
             self._dismiss(turn)
+            self._register.lose(turn.schema)
             return
-        turn.leave()
         if self.options.claims_once and not turn.failures:
             turn.is_draining = True
         self._plan(turn)
@@ -285,59 +324,23 @@ class TenantWorker(Shift):
         self._turns_by_schema.pop(turn.schema, None)
         self._rotation.forget(turn.schema)
         self._upkeep.forget(turn.schema)
-        self._register.skip(turn.schema, turn.gone)
+        self._settled_before += turn.settled_tasks
         turn.abandon_all()
         turn.dismiss()
         turn.close()
 
-    # -- the walk
-
-    def _walk(self, now: float) -> None:
-        """Visit one tenant: the next that nobody has visited yet, or the next in the round."""
-        self._next_visit = now + VISIT_SECONDS
-        for schema in self._register.refresh(self._trunk, now):
+    def _walk_on(self) -> None:
+        walked = self._walk.step()
+        for schema in walked.gone:
             if schema in self._turns_by_schema:
-                self._turns_by_schema[schema].gone = "the tenant is gone"
                 self._dismiss(self._turns_by_schema[schema])
-        schema_next = self._register.next_visit()
-        if schema_next is not None:
-            self._visit(schema_next)
-        if not self._register.has_unvisited():
-            # The declared schedules came in through Django's own.
-            connections[self.alias].close()
-
-    def _visit(self, schema: str) -> None:
-        session = self._trunk.session(schema)
-        try:
-            with session.transaction(durable=False):
-                missing = self._register.missing_migrations(session, schema)
-                if missing:
-                    self._register.skip(schema, f"migrations are not applied: {missing}")
-                    return
-                found = session.visit(firing.known_names(), patience=firing.STRANGER_SECONDS)
-        except NotInTenant as error:
-            self._register.skip(schema, str(error))
+        if walked.found is None:
             return
-        except Exception:
-            self._register.postpone(schema)
-            raise
-        is_new = self._register.admit(schema)
-        turn = self.turn_in(schema)
-        if is_new:
-            self._sync_schedules(schema)
-        turn.take_visit(found)
-        if found.has_workers:
-            self._upkeep.watch(schema)
+        turn = self.turn_in(walked.schema)
+        turn.take_visit(walked.found)
+        if walked.found.needs_sweep:
+            self._upkeep.watch(walked.schema)
         self._plan(turn)
-
-    def _sync_schedules(self, schema: str) -> None:
-        if self.options.firing is None or not declarations.declared_schedules():
-            return
-        try:
-            with tenancy.entered(self.alias, schema):
-                declarations.sync(self.alias)
-        except CloacaError as error:
-            logger.error("schedules of %r are not brought in: %s", schema, error)  # noqa: TRY400 - it says all
 
     # -- the heartbeats' thread
 
@@ -358,12 +361,21 @@ class TenantWorker(Shift):
 
     def _renew(self, trunk: Trunk) -> None:
         for turn in self.turns():
-            live = turn.live()
-            if turn.is_enlisted:
-                try:
-                    self._reconcile(trunk.session(turn.schema), turn, live)
-                except NotInTenant:
-                    turn.wake()  # whose next transaction finds out, too
+            with turn.registration:
+                if turn.is_enlisted:
+                    self._renew_in(trunk, turn)
+
+    def _renew_in(self, trunk: Trunk, turn: TenantTurn) -> None:
+        live = turn.live()
+        try:
+            self._reconcile(trunk.session(turn.schema), turn, live)
+        except NotInTenant:
+            turn.wake()  # whose next transaction finds out, too
+        except DRIVER_ERRORS as error:
+            # What is amiss with one tenant must not cost the others' leases.
+            if is_disconnected(error):
+                raise
+            logger.warning("lease in %r is not renewed: %s", turn.schema, error)
 
     def _tend(self, trunk: Trunk) -> None:
         for schema in self._upkeep.tend(trunk, self._register.admitted()):

@@ -9,33 +9,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from queue import Empty
 from typing import Any
 
 from cloaca_django import clock
 from cloaca_django.core import registry
+from cloaca_django.core.options import FULL
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
-from cloaca_django.dialect import Session, sql
+from cloaca_django.dialect import Session
 from cloaca_django.engine import (
     claiming,
     notices,
     operations,
     salvage,
-    settlement,
-    submission,
 )
+from cloaca_django.engine.agenda import Crowd
+from cloaca_django.engine.carrier import Carrier
 from cloaca_django.engine.claiming import Assignment
 from cloaca_django.engine.execution import timed_out, unreadable
 from cloaca_django.engine.firing import Firing
-from cloaca_django.engine.ledger import Ledger
 from cloaca_django.engine.messages import (
+    WAKE,
     Ask,
     Batch,
     Effects,
     Moved,
 )
-from cloaca_django.engine.settlement import Outcome, Settled
+from cloaca_django.engine.settlement import Settled
 from cloaca_django.engine.submission import Submitted
 from cloaca_django.errors import NotInTenant
 
@@ -46,14 +46,11 @@ LOCKED_PATIENCE_SECONDS = 5.0
 SALVAGE_AFTER = 6
 
 
-class Turn(Ledger):
+class Turn(Carrier):
     """One worker's transactions over what its ledger holds."""
 
-    # Stands in for the database's clock in tests.
-    now: datetime | None = None
     failures = 0
     _was_lost = False
-    _waits_for_locks = False
     _session: Session | None = None
 
     def __init__(
@@ -61,21 +58,33 @@ class Turn(Ledger):
         *,
         connect: Callable[[], Session],
         schedules: Firing | None = None,
+        durability: str = FULL,
         **holdings: Any,
     ) -> None:
         super().__init__(**holdings)
         self.connect = connect
         self.schedules = schedules
+        self.durability = durability
+        self._crowd = Crowd()
 
     def wait(self, limit: float) -> None:
         """Wait until something is posted or due, at most ``limit`` seconds; keep what came."""
         if self.batch and not self.failures and not self._locked_since:
             return
-        pause = min(limit, self.seconds_to_next())
+        if self._inbox.empty():
+            self._await_message(min(limit, self.seconds_to_next()))
+        if not self.waiters and (rest := self._crowd.rest()):
+            clock.sleep(rest)
+
+    def _await_message(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         try:
-            message = self._inbox.get(timeout=pause) if pause > 0 else self._inbox.get_nowait()
+            message = self._inbox.get(timeout=seconds)
         except Empty:
             return
+        if message is WAKE:
+            self._crowd.note(found_waiting=False)
         self._take(message)
 
     def seconds_to_next(self) -> float:
@@ -108,13 +117,18 @@ class Turn(Ledger):
                 return fired
             self._save_definitions(session)
             effects = self._transact(session, self.batch)
+            if effects.settled.left:
+                # Taken in first: what is written must not be lost with what fails after it.
+                self._take_in(session, effects)
+                effects = self._transact(session, self.batch)
         except Exception as error:
             self._recover(error)
             return False
         self.failures = 0
-        self.batch = Batch(outcomes=effects.settled.waiting)
         try:
-            self._apply(session, effects)
+            self._take_in(session, effects)
+            if effects.is_alone:
+                self._claim_next(session, effects)
             self._settle_stuck()
         except Exception as error:
             self._recover(error)
@@ -171,77 +185,13 @@ class Turn(Ledger):
             self._session.close()
             self._session = None
 
-    # -- the transaction
-
-    def _transact(self, session: Session, batch: Batch) -> Effects:
-        session.now = self.now
+    def _claim_next(self, session: Session, effects: Effects) -> None:
+        """Claim after a batch that was written alone: that commit need not reach the disk."""
         self.claimer.renew(0 if self.is_draining else self.room())
-        if not batch and not self.agenda.has_work_besides_claims():
-            return self._claim_alone(session)
-        # What is answered or signalled after the commit must outlive a crash of the server.
-        expires = self.agenda.is_deadline_due()
-        with session.transaction(durable=expires or bool(batch.outcomes or batch.asks)):
-            effects = self._carry(session, batch)
-            if expires:
-                effects.ended = operations.expire(session)
-            self._promote(session, effects)
-            self._claim(session, effects)
-            if effects.leaves_ready and self.claimer.room <= len(effects.claims):
-                session.announce()
-        return effects
-
-    def _carry(self, session: Session, batch: Batch) -> Effects:
-        """Write what the batch brings."""
-        effects = Effects(self._settle(session, batch.outcomes))
-        if batch.asks:
-            effects.asks = batch.asks
-            asked = [ask.submission for ask in batch.asks]
-            effects.submitted = submission.submit(session, asked, self.claimer)
-        if batch.deferrals:
-            rows = [(d.job.task_id, d.job.token, d.is_deferred) for d in batch.deferrals]
-            session.run(sql.mark_deferred, rows)
-        return effects
-
-    def _claim_alone(self, session: Session) -> Effects:
-        """Claim and nothing else: one statement, whose commit need not reach the disk."""
-        effects = Effects(Settled())
-        if self.claims_only_own:
-            with session.transaction(durable=False):
-                self._claim(session, effects)
-        else:
-            self._claim(session, effects, relaxed=True)
-        return effects
-
-    def _settle(self, session: Session, outcomes: list[Outcome]) -> Settled:
-        return settlement.settle(
-            session, outcomes, self.memory, worker=self.claimer.worker, claimer=self.claimer,
-            wait=self._waits_for_locks,
-        )  # fmt: skip
-
-    def _promote(self, session: Session, effects: Effects) -> None:
-        if self.agenda.is_something_due():
-            session.run(sql.promote_due)
-            self.agenda.take_promotion()
-        limited = self.agenda.may_be_waiting or self._touches_limit(effects)
-        if limited and not self.is_draining and operations.admit(session):
-            self.agenda.may_be_ready = True
-
-    def _touches_limit(self, effects: Effects) -> bool:
-        """Say whether a run under ``max_running`` came or went."""
-        known = registry.snapshot()
-        came = effects.submitted.states if effects.submitted else []
-        return any(
-            state.workflow_name in known and known[state.workflow_name].max_running is not None
-            for state in (*came, *(state for state, _ in effects.settled.finished))
-        )
-
-    def _claim(self, session: Session, effects: Effects, *, relaxed: bool = False) -> None:
-        if not self._may_claim() or self.claimer.room <= 0:
-            return
-        if self.agenda.may_be_ready or effects.leaves_ready:
-            effects.asked_room = self.claimer.room
-            own = self.own if self.claims_only_own else None
-            effects.claims = claiming.claim(session, self.claimer, own=own, relaxed=relaxed)
+        claimed = self._claim_alone(session) if self._wants_claim() else Effects(Settled())
+        self._apply(session, claimed)
+        if effects.leaves_ready and self.claimer.room <= len(claimed.claims):
+            session.announce(relaxed=True)
 
     def _settle_stuck(self) -> None:
         """Settle alone, and wait for its lock, what met a locked run for too long."""
@@ -282,18 +232,29 @@ class Turn(Ledger):
         self.own.difference_update(self.waiters.resolve(session, pending=pending))
         if self._pace.has_stalled():
             # Long tasks hold every slot: what was claimed ahead goes to whoever is free.
-            self._hand_back(self.slots.withdraw())
+            ahead = self._withdrawn()
+            if ahead:
+                self._pace.slow_down()
+            self._hand_back(ahead)
 
     # -- messages
 
     def _collect(self) -> None:
         while len(self.batch.outcomes) < MAX_BATCH and len(self.batch.asks) < MAX_BATCH:
             try:
-                self._take(self._inbox.get_nowait())
+                message = self._inbox.get_nowait()
             except Empty:
                 return
+            if message is WAKE:
+                self._crowd.note(found_waiting=True)
+            self._take(message)
 
     # -- after the commit
+
+    def _take_in(self, session: Session, effects: Effects) -> None:
+        """Carry on what is not settled, and act on what is."""
+        self.batch = Batch(outcomes=effects.settled.left + effects.settled.waiting)
+        self._apply(session, effects)
 
     def _apply(self, session: Session, effects: Effects) -> None:
         self._keep(effects.settled)

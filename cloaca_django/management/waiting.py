@@ -97,6 +97,7 @@ class Wait:
             task_timeout_seconds=settings.TASK_TIMEOUT_SECONDS,
             recovers=False,
             claims_only_own=True,
+            durability=settings.DURABILITY,
         )
         self._worker = hire(options)
         self._worker.turn_in(schema).own.add(self._run_id)

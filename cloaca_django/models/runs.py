@@ -9,7 +9,14 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from cloaca_django import querysets
-from cloaca_django.core.states import RUN_FINAL, AttemptOutcome, Origin, RunStatus, TaskStatus
+from cloaca_django.core.states import (
+    RUN_FINAL,
+    RUN_TROUBLED,
+    AttemptOutcome,
+    Origin,
+    RunStatus,
+    TaskStatus,
+)
 
 _OPEN = Q(finished_at__isnull=True)
 _FINAL = sorted(RUN_FINAL)
@@ -145,7 +152,7 @@ class PipelineExecution(models.Model):
             models.Index(
                 fields=["status", "-id"],
                 name="cloaca_run_troubled",
-                condition=Q(status__in=[RunStatus.FAILED, RunStatus.CANCELLED]),
+                condition=Q(status__in=[*RUN_TROUBLED]),
             ),
             # Serves the figures of the last hours.
             models.Index(

@@ -12,10 +12,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from cloaca_django import clock
-from cloaca_django.admin import access, dashboard, spans, tenant, vocabulary
+from cloaca_django.admin import access, dashboard, plain, spans, tenant, vocabulary
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
-from cloaca_django.models import CronSchedule, PipelineExecution, Worker
+from cloaca_django.models import CronSchedule, PipelineExecution
 
 register = template.Library()
 
@@ -62,6 +62,12 @@ def exact(moment: datetime | None) -> str:
     return NONE if moment is None else spans.exact(moment)
 
 
+@register.filter(name="cloaca_text")
+def text(value: object) -> str:
+    """Return what a program wrote without its control characters."""
+    return plain.text(str(value))
+
+
 @register.filter(name="cloaca_rest")
 def rest(count: int) -> str:
     """Return ``and 3 more``; empty for none."""
@@ -72,8 +78,7 @@ def rest(count: int) -> str:
 def bar(at: datetime | None = None) -> dict[str, Any]:
     """Warn when no worker is alive."""
     at = at or overview.read_clock(settings.DATABASE)
-    alive = Worker.objects.using(settings.DATABASE).claiming(at)
-    return {"is_missing": not alive.exists()}
+    return {"is_missing": not overview.has_worker(settings.DATABASE, at)}
 
 
 @register.inclusion_tag("admin/cloaca_django/part_tenant.html", name="cloaca_tenant")

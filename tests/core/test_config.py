@@ -26,6 +26,7 @@ DEFAULTS = {
     "cron_lost_threshold_minutes": 10,
     "cron_max_recovery_age_seconds": 86_400,
     "cron_max_recovery_attempts": 3,
+    "durability": "full",
     "workflow_timeout_seconds": 3600,
 }
 INTEGERS = [name for name, value in DEFAULTS.items() if type(value) is int]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 COMMIT = "COMMIT"
+# The end of the summary of a writing statement that no transaction is around.
+ALONE = ", alone"
 
 
 class Killed(BaseException):
@@ -29,6 +31,8 @@ class Crash(enum.Enum):
 
 
 AT_STATEMENT = (Crash.KILLED_BEFORE, Crash.DROPPED_AFTER)
+# A statement without a transaction around it commits itself: its reply is the commit's.
+AT_LONE_STATEMENT = (*AT_STATEMENT, Crash.KILLED_AFTER)
 AT_COMMIT = (Crash.KILLED_BEFORE, Crash.REPLY_LOST, Crash.KILLED_AFTER)
 
 
@@ -90,10 +94,13 @@ class FaultyTransport:
         self._is_in_transaction = False
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        crash = self.plan.reach(summary(text))
+        is_alone = not self._is_in_transaction and ("UPDATE" in text or "INSERT" in text)
+        crash = self.plan.reach(summary(text) + ALONE * is_alone)
         if crash is Crash.KILLED_BEFORE:
             raise self.plan.kill()
         rows: list[tuple[Any, ...]] = self.inner.execute(text, params)
+        if crash is Crash.KILLED_AFTER:
+            raise self.plan.kill()
         if crash is Crash.DROPPED_AFTER:
             self._drop()
             if not self._is_in_transaction:
@@ -116,6 +123,9 @@ class FaultyTransport:
         if crash is Crash.REPLY_LOST:
             self._drop()
             self._meet_dead_connection()
+
+    def insist(self) -> None:
+        self.inner.insist()
 
     def close(self) -> None:
         if self._is_cut:
@@ -177,6 +187,13 @@ class FaultyDjango:
         # Otherwise Django would go on tidying up, as no dead process does.
         self._cut(self.wrapper.connection)
         raise self.plan.kill()
+
+
+def crashes_at(point: str) -> tuple[Crash, ...]:
+    """Return what may happen at a point that a plan recorded."""
+    if point == COMMIT:
+        return AT_COMMIT
+    return AT_LONE_STATEMENT if point.endswith(ALONE) else AT_STATEMENT
 
 
 def summary(text: str) -> str:

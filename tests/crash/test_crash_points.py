@@ -23,7 +23,7 @@ from tests.crash import (
     worker_scenarios,
 )
 from tests.crash.account import ACCOUNT, Points
-from tests.crash.faults import AT_COMMIT, AT_STATEMENT, COMMIT, Crash, Killed, Plan
+from tests.crash.faults import Crash, Killed, Plan, crashes_at
 from tests.crash.scenarios import Scenario, Stage
 from tests.crash.world import World
 
@@ -46,7 +46,7 @@ def test_no_crash_at_any_point_breaks_a_promise(world, scenario):
     assert recorded, "the operation sends nothing"
     account = ACCOUNT[str(scenario)] = Points(recorded)
     for at, point in enumerate(recorded):
-        for crash in AT_COMMIT if point == COMMIT else AT_STATEMENT:
+        for crash in crashes_at(point):
             account.existing += 1
             plan = _perform(world, scenario, Plan(at, crash))
             assert plan.has_fired, f"{point} was not reached again"

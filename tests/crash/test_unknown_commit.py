@@ -8,17 +8,21 @@ from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.engine import completing, operations, salvage
 from cloaca_django.engine.settlement import Settled
 from cloaca_django.models import TaskExecution
-from tests.crash.faults import COMMIT, Crash, Plan
+from tests.crash.faults import ALONE, COMMIT, Crash, Plan
 from tests.crash.graphs import Node, chain, diamond
 
 
 class ReplyLost(Plan):
-    """The reply of the next COMMIT is lost, whatever comes before it."""
+    """The reply of the next COMMIT is lost, whatever comes before it.
+
+    Or of the next statement that commits itself.
+    """
 
     def reach(self, point):
-        if point == COMMIT and self.is_armed and not self.has_fired:
+        is_alone = point.endswith(ALONE)
+        if (point == COMMIT or is_alone) and self.is_armed and not self.has_fired:
             self.has_fired = True
-            return Crash.REPLY_LOST
+            return Crash.DROPPED_AFTER if is_alone else Crash.REPLY_LOST
         return None
 
 

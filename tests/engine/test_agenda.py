@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from cloaca_django import clock
 from cloaca_django.dialect.rows import Look
-from cloaca_django.engine.agenda import MAX_PREFETCH, NEVER, PREFETCH_SECONDS, Agenda, Pace
+from cloaca_django.engine.agenda import (
+    CROWD_SECONDS,
+    MAX_PREFETCH,
+    NEVER,
+    PREFETCH_SECONDS,
+    Agenda,
+    Crowd,
+    Pace,
+)
+from cloaca_django.engine.messages import WAKE
 from tests import workflows
 
 QUIET = Look(has_ready=False, has_waiting=False, seconds_to_due=None, seconds_to_deadline=None)
@@ -160,3 +170,83 @@ class TestLoop:
 
 def workflows_of_test(world):
     workflows.single("w")
+
+
+def announced(crowd, count, *, found_waiting):
+    for _ in range(count):
+        crowd.note(found_waiting=found_waiting)
+
+
+def test_a_turn_waits_for_nobody_at_first(time):
+    crowd = Crowd()
+    assert [crowd.rest() for _ in range(5)] == [0.0] * 5
+
+
+def test_nor_for_callers_who_come_when_it_is_at_rest(time):
+    """Each may wait for its run before it submits the next."""
+    crowd = Crowd()
+    announced(crowd, 100, found_waiting=False)
+    crowd.rest()
+    assert crowd.rest() == 0.0
+
+
+def test_where_runs_come_in_while_it_works_turns_keep_their_distance(time):
+    crowd = Crowd()
+    announced(crowd, 10, found_waiting=True)
+    crowd.rest()
+    time.pass_by(CROWD_SECONDS / 4)
+    assert crowd.rest() == pytest.approx(CROWD_SECONDS * 3 / 4)
+    time.pass_by(CROWD_SECONDS * 2)
+    assert crowd.rest() == 0.0
+
+
+def test_turns_come_at_once_again_when_the_crowd_is_gone(time):
+    crowd = Crowd()
+    announced(crowd, 100, found_waiting=True)
+    announced(crowd, 15, found_waiting=False)
+    crowd.rest()
+    assert crowd.rest() == 0.0
+
+
+class Pauses:
+    """What the turn's thread sleeps, by the clock."""
+
+    def __init__(self, time, monkeypatch):
+        self.taken = []
+        self._time = time
+        monkeypatch.setattr(clock, "sleep", self.sleep)
+
+    def sleep(self, seconds):
+        self.taken.append(seconds)
+        self._time.pass_by(seconds)
+
+
+@pytest.fixture
+def crowded(world, time, monkeypatch):
+    """A turn that was told of runs while it worked, and what its thread sleeps."""
+    pauses = Pauses(time, monkeypatch)
+    for _ in range(10):
+        world.turn.post(WAKE)
+    world.tick()
+    world.turn.wait(0.0)
+    world.tick()
+    return world, pauses
+
+
+def test_the_loop_rests_in_a_crowd(crowded):
+    world, pauses = crowded
+    pauses.taken.clear()
+    world.turn.post(WAKE)
+    world.turn.wait(0.0)
+    assert pauses.taken == [pytest.approx(CROWD_SECONDS)]
+
+
+def test_it_does_not_while_somebody_waits_for_a_run(crowded):
+    workflows.single("w")
+    world, pauses = crowded
+    pauses.taken.clear()
+    world.ask("w")
+    world.tick()
+    world.turn.post(WAKE)
+    world.turn.wait(0.0)
+    assert pauses.taken == []

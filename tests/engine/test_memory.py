@@ -100,18 +100,22 @@ def test_a_failed_turn_forgets_the_runs_it_touched(world):
 
 
 def fail_once(world):
-    """Let the turn's next COMMIT fail as a busy database would."""
+    """Let the turn's next COMMIT fail as a busy database would, or the statement that commits."""
     transport = world.turn._connected().transport
-    transaction = transport.transaction
+    transaction, execute = transport.transaction, transport.execute
 
     @contextmanager
     def failing(**facts):
-        transport.transaction = transaction
+        transport.transaction, transport.execute = transaction, execute
         with transaction(**facts):
             yield
             raise BUSY
 
-    transport.transaction = failing
+    def failing_alone(text, params):
+        with failing(durable=True):
+            return transport.execute(text, params)
+
+    transport.transaction, transport.execute = failing, failing_alone
 
 
 if connection.vendor == "sqlite":
@@ -119,3 +123,26 @@ if connection.vendor == "sqlite":
     BUSY.sqlite_errorcode = sqlite3.SQLITE_BUSY
 else:
     BUSY = psycopg.errors.DeadlockDetected("deadlock detected")
+
+
+def test_a_copied_schema_does_not_see_the_runs_of_the_one_it_was_copied_from():
+    memory, one = Memory(1000), state()
+    a, b = memory.of_tenant("a"), memory.of_tenant("b")
+    a.keep(one)
+    assert a.current(one.id, one.revision) is one
+    assert b.current(one.id, one.revision) is None
+    b.forget([one.id])
+    b.clear()
+    assert a.current(one.id, one.revision) is one
+    a.clear()
+    assert len(memory) == 0
+
+
+def test_tenants_share_the_bounds_of_one_memory():
+    memory = Memory(250)
+    a, b = memory.of_tenant("a"), memory.of_tenant("b")
+    first, second, third = state(), state(), state()
+    for part, one in ((a, first), (b, second), (b, third)):
+        part.keep(one)
+    assert len(memory) == 2
+    assert a.current(first.id, first.revision) is None

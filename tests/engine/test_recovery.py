@@ -233,6 +233,18 @@ def test_old_workers_are_forgotten_and_owners_are_not(pair):
     assert set(Worker.objects.values_list("pk", flat=True)) == {one.id}
 
 
+def test_one_worker_is_forgotten_by_hand_once_it_ended_and_owns_nothing(pair):
+    one, other, _job = pair
+    assert not operations.forget(one.at_now(), other.id)
+    recovery.say_state(other.at_now(), other.id, WorkerState.STOPPED)
+    Worker.objects.filter(pk=one.id).update(state=WorkerState.DEAD)
+    assert not operations.forget(one.at_now(), one.id)
+    assert operations.forget(one.at_now(), other.id, by="ana")
+    assert set(Worker.objects.values_list("pk", flat=True)) == {one.id}
+    recovery.give_up(one.at_now(), one.id, charge=True, max_crashes=3)
+    assert operations.forget(one.at_now(), one.id)
+
+
 def test_a_worker_known_to_be_dead_is_given_up_at_once(pair):
     one, other, job = pair
     assert recovery.give_up(other.at_now(), one.id, charge=True, max_crashes=3) == 1

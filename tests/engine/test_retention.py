@@ -9,7 +9,8 @@ import pytest
 from cloaca_django import clock
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.engine import operations
-from cloaca_django.engine.retention import Keeper, Pruner
+from cloaca_django.engine.retention import Keeper, Pruner, delete_run
+from cloaca_django.errors import InvalidTransition, RunNotFound
 from cloaca_django.models import (
     CronExecution,
     CronSchedule,
@@ -208,3 +209,26 @@ class TestFires:
         aged.pass_by(91 * DAY)
         assert Keeper().tend(aged.at_now()) == 0
         assert not CronExecution.objects.exists()
+
+
+def test_one_run_is_deleted_by_hand_and_open_ones_are_not(aged):
+    run_id = ended(aged)
+    kept = aged.enqueue("w")
+    with pytest.raises(InvalidTransition, match="cannot become deleted"):
+        delete_run(aged.at_now(), kept)
+    delete_run(aged.at_now(), run_id, by="ana")
+    assert PipelineExecution.objects.get().pk == kept
+    assert not TaskExecution.objects.filter(run=run_id).exists()
+    with pytest.raises(RunNotFound):
+        delete_run(aged.at_now(), run_id)
+
+
+def test_a_time_whose_run_is_deleted_by_hand_stays_used_up(aged):
+    run_id = ended(aged)
+    schedule = make_schedule("w")
+    CronExecution.objects.create(
+        schedule=schedule, run_id=run_id, scheduled_time=START, claimed_at=START
+    )
+    delete_run(aged.at_now(), run_id)
+    fire = CronExecution.objects.get()
+    assert (fire.run_id, fire.scheduled_time, fire.reason) == (None, START, "")

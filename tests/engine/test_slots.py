@@ -178,7 +178,8 @@ def test_what_has_not_started_can_be_taken_back(make_slots):
     assert started(runs)
     for work in waits:
         slots.submit(work)
-    assert slots.withdraw() == waits
+    assert slots.withdraw(lambda work: work is waits[1]) == waits[1:]
+    assert slots.withdraw() == waits[:1]
     assert slots.withdraw() == []
     assert slots.load == 1
     runs.may_end.set()

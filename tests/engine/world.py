@@ -7,7 +7,7 @@ the test does: run jobs, let time pass, kill the worker.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,9 +60,9 @@ class HandSlots:
     def load(self) -> int:
         return len(self.jobs)
 
-    def withdraw(self) -> list[Job]:
-        surplus = self.jobs[self.limit :]
-        del self.jobs[self.limit :]
+    def withdraw(self, is_wanted: Callable[[Job], bool]) -> list[Job]:
+        surplus = [job for job in self.jobs[self.limit :] if is_wanted(job)]
+        self.jobs[:] = [job for job in self.jobs if job not in surplus]
         return surplus
 
 

@@ -264,7 +264,7 @@ def test_risky_settings_are_said_and_do_not_stop_it(site, monkeypatch):
 
 def test_unapplied_migrations_end_with_3_and_are_named(site, monkeypatch):
     monkeypatch.setattr(databases, "_checked", set())
-    monkeypatch.setattr(databases, "unapplied", lambda alias: ["0009_later", "0010_last"])
+    monkeypatch.setattr(databases, "unapplied", lambda alias, schema: ["0009_later", "0010_last"])
     ran = run("cloaca_worker", "--burst")
     assert ran.code == 3
     assert "lacks the migrations 0009_later, 0010_last" in ran.err

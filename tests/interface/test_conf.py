@@ -31,12 +31,14 @@ DEFAULTS = {
     "RETENTION_DAYS": 90,
     "REDACT_KEYS": (),
     "ADMIN_POLL_SECONDS": 2,
+    "ADMIN_DELETE_RUNS": False,
     "MONITORING_ACCESS": "staff",
     "MONITORING_TOKEN": None,
     "MONITORING_TIMEOUT_SECONDS": 5,
     "DATABASE": "default",
     "NOTIFY": True,
     "EAGER": False,
+    "DURABILITY": "full",
     "STRICT": False,
 }
 
@@ -121,6 +123,7 @@ def test_a_number_out_of_its_range_or_type_is_refused(settings, name, value):
         ({"REDACT_KEYS": [""]}, "REDACT_KEYS", "non-empty"),
         ({"RETENTION_DAYS": 0}, "RETENTION_DAYS", "or None"),
         ({"ADMIN_POLL_SECONDS": 1}, "ADMIN_POLL_SECONDS", "or None"),
+        ({"ADMIN_DELETE_RUNS": "no"}, "ADMIN_DELETE_RUNS", "True or False"),
         ({"MONITORING_ACCESS": "all"}, "MONITORING_ACCESS", "must be one of 'staff', 'anyone'"),
         ({"MONITORING_ACCESS": ["staff"]}, "MONITORING_ACCESS", "must be one of"),
         ({"MONITORING_TOKEN": "short"}, "MONITORING_TOKEN", "16 characters or more"),

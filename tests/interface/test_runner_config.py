@@ -309,6 +309,7 @@ def test_a_runner_accepts_every_field_of_the_configuration(make_runner):
     workflows.single("w")
     rest = {"max_concurrent_tasks": 2, "db_pool_size": 3, "task_timeout_seconds": 9,
             "pipeline_timeout_seconds": 99, "enable_recovery": False,
-            "executor_poll_interval_ms": 9, "scheduler_poll_interval_ms": 99}  # fmt: skip
+            "executor_poll_interval_ms": 9, "scheduler_poll_interval_ms": 99,
+            "durability": "relaxed"}  # fmt: skip
     assert {*CRON, *rest} == set(DefaultRunnerConfig.fields)
     assert make_runner(**CRON, **rest).execute("w", Context()).status == "Completed"

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from cloaca_django import Context, RunHandle, clock
 from cloaca_django.core.states import RunStatus, TaskStatus
+from cloaca_django.engine import bulk
 from cloaca_django.errors import (
     IdempotencyConflict,
     InvalidTransition,
@@ -120,6 +121,98 @@ def test_many_runs_are_all_written_or_none(site):
     assert not PipelineExecution.objects.exists()
     with pytest.raises(TypeError, match="a key names one run"):
         site.enqueue_many("w", [None], idempotency_key="k")
+
+
+def test_many_runs_of_several_chunks_are_all_written_or_none_too(site, monkeypatch):
+    monkeypatch.setattr(bulk, "CHUNK_RUNS", 7)
+    contexts = [Context({"n": n}) for n in range(30)]
+    with pytest.raises(TypeError, match="context must be a Context"):
+        site.enqueue_many("w", [*contexts, {"n": 30}])
+    assert not PipelineExecution.objects.exists()
+    handles = site.enqueue_many("w", contexts)
+    rows = PipelineExecution.objects.in_bulk()
+    assert [rows[handle.id].context for handle in handles] == [c.to_json() for c in contexts]
+    # Claims go by the ids of tasks: first in, first out.
+    owners = TaskExecution.objects.order_by("id").values_list("run_id", flat=True)
+    assert list(owners) == [handle.id for handle in handles]
+
+
+def test_a_chunk_ends_when_its_contexts_are_large(site, monkeypatch):
+    monkeypatch.setattr(bulk, "CHUNK_BYTES", 1_000)
+    texts = iter(["x" * 400] * 5)
+    assert [len(chunk) for chunk in bulk._chunks(texts)] == [3, 2]
+
+
+AWKWARD = [
+    {},
+    {"float": 1e16, "negative zero": -0.0, "tiny": 5e-324, "integer": 2**70, "long": 10**400},
+    {"text": 'quote " backslash \\ line\n tab\t\u2028 ünïcode \U0001f600'}
+    | {"braces": "{},[]:", "null": None, "true": True},
+    {"deep": [[[{"b": 1, "a": [1, 1.0, "1"]}]]], "z": 1, "a": 2},
+]
+
+
+def test_many_contexts_are_stored_as_one_would_be(site):
+    contexts = [Context(data) for data in AWKWARD]
+    ones = [site.enqueue("w", context).id for context in contexts]
+    many = [handle.id for handle in site.enqueue_many("w", contexts)]
+    rows = PipelineExecution.objects.in_bulk()
+    assert [rows[id].context for id in many] == [rows[id].context for id in ones]
+    assert [rows[id].context for id in many] == [context.to_json() for context in contexts]
+
+
+OPTIONS = {
+    "none": ({}, {}),
+    "everything": (
+        {},
+        {"priority": -5, "queue": "slow", "created_by": "ann", "reason": "a, 'b' and \"c\""},
+    ),
+    "a delayed start": ({}, {"start_at": clock.utc_now() + timedelta(days=1)}),
+    "a limited workflow": ({"max_running": 2}, {}),
+}
+OWN = {"id", "revision", "created_at", "deadline_at", "run_id"}
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+@pytest.mark.parametrize("kind", sorted(OPTIONS))
+def test_many_runs_are_written_as_one_would_be(make_runner, kind, is_paused):
+    builder, options = OPTIONS[kind]
+    site = make_runner(using="default")
+    workflows.define(
+        "w",
+        ("first", workflows.nothing, {"retry_attempts": 7}),
+        ("second", workflows.nothing, {"dependencies": ["first"], "timeout_seconds": 9}),
+        **builder,
+    )
+    if is_paused:
+        site.pause_workflow("w")
+    one = site.enqueue("w", Context({"n": 1}), **options).id
+    many = [handle.id for handle in site.enqueue_many("w", [Context({"n": 1})] * 3, **options)]
+    expected = written(one)
+    assert len(expected["tasks"]) == 2
+    for run_id in many:
+        assert written(run_id) == expected
+    revisions = PipelineExecution.objects.values_list("revision", flat=True)
+    assert len(set(revisions)) == 4
+
+
+def written(run_id):
+    """Return the rows of a run, less what is a run's own."""
+    (run,) = PipelineExecution.objects.filter(pk=run_id).values()
+    tasks = TaskExecution.objects.filter(run_id=run_id).order_by("id").values()
+    rows = [{k: v for k, v in row.items() if k not in OWN} for row in (run, *tasks)]
+    return {"run": rows[0], "tasks": rows[1:]}
+
+
+def test_a_root_that_looks_at_its_context_is_decided_for_each_of_many(make_runner):
+    site = make_runner(using="default")
+    rule = {"type": "ContextValue", "key": "n", "operator": "Equals", "value": 1}
+    workflows.define("w", ("a", workflows.nothing, {"trigger_rules": rule}))
+    handles = site.enqueue_many("w", [Context({"n": n}) for n in range(3)])
+    statuses = dict(TaskExecution.objects.values_list("run_id", "status"))
+    assert [statuses[handle.id] for handle in handles] == [
+        TaskStatus.SKIPPED, TaskStatus.READY, TaskStatus.SKIPPED,
+    ]  # fmt: skip
 
 
 def test_many_runs_cost_as_many_statements_as_one(site):

@@ -287,6 +287,18 @@ def test_a_replay_from_the_start_runs_everything_again(runner):
     assert len(calls) == 2
 
 
+def test_a_replay_whose_key_a_run_holds_is_that_run(runner):
+    workflows.single("w")
+    old = runner.enqueue("w")
+    old.wait(20)
+    first = runner.replay(old.id, idempotency_key="once")
+    assert runner.replay(old.id, idempotency_key="once") == first
+    assert runner.replay(old.id, idempotency_key="twice") != first
+    assert PipelineExecution.objects.filter(parent=old.id).count() == 2
+    with pytest.raises(ValueError, match="idempotency_key"):
+        runner.replay(old.id, idempotency_key="")
+
+
 def test_a_cancelled_run_can_be_replayed(runner, gate):
     workflows.chain("w", workflows.writes("a", 1), lambda context: gate.pass_through())
     old = runner.enqueue("w")

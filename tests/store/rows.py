@@ -174,6 +174,10 @@ class Recorder:
             yield
         self.statements.append(("COMMIT", {}))
 
+    def insist(self) -> None:
+        self.statements.append(("INSIST", {}))
+        self.transport.insist()
+
     def close(self) -> None:
         self.transport.close()
 

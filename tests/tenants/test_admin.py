@@ -114,3 +114,19 @@ def test_an_admin_in_public_offers_nothing_of_ours(make_tenants, rf):
         assert all(one.has_view_permission(request) for one in ours)
     assert not any(one.has_module_permission(request) for one in ours)
     assert not any(one.has_view_permission(request) for one in ours)
+
+
+NASTY = "<script>document.title='x'</script>"
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["", "workflowcontrol/", "pipelineexecution/", "cronschedule/", "cronschedule/calendar/"],
+)
+def test_every_page_says_whose_rows_it_shows(sites, page):
+    tenant, client, _ = sites[0]
+    type(tenant).objects.filter(pk=tenant.pk).update(name=NASTY)
+    text = text_of(client.get(f"{ADMIN}{page}"))
+    assert f"(schema <bdi>{tenant.schema_name}</bdi>)" in text
+    assert "&lt;script&gt;document" in text
+    assert NASTY not in text

@@ -195,6 +195,7 @@ def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
         workflows=frozenset(workflows) if workflows else None,
         task_timeout_seconds=settings.TASK_TIMEOUT_SECONDS,
         claims_once=options["once"],
+        durability=settings.DURABILITY,
         firing=None if options["no_schedules"] else FiringOptions.of_site(),
         tenants=_tenants(alias, options["schema"], options["exclude_schema"]),
     )

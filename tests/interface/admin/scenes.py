@@ -200,6 +200,35 @@ def big_run(count: int = 300) -> PipelineExecution:
     return made
 
 
+def long_run() -> PipelineExecution:
+    """Insert a run whose names, words and values are as long as they may be, some right to left."""
+    name = "a_very_long_name_without_any_space_" * 5
+    made = run(
+        name, RunStatus.FAILED, age=5_000, took=3_600, reason="סיבה ארוכה מאוד " * 20,
+        created_by="someone.with.a.long.name@subsidiary.example.com",
+        error_message=f"Task '{name}' failed: ValueError: {name * 3}",
+        context=json.dumps({"text": "x" * 900_000, "rows": list(range(9_000)), name: "עברית"}),
+    )  # fmt: skip
+    task(made, name, took=1_800, writes=[Write((name, "b", name), "y" * 5_000)])
+    task(
+        made, "مهمة عربية طويلة", TaskStatus.FAILED, after=[name], start=1_900, took=900,
+        error_message=f"ValueError: {name * 3}",
+    )  # fmt: skip
+    for number in (1, 2, 3):
+        attempt(made.tasks.get(position=1), number, message=name * 3, traceback=TRACEBACK * 9)
+    task(made, "after", TaskStatus.SKIPPED, after=["مهمة عربية طويلة"], reason=name)
+    return made
+
+
+def stubborn_run() -> PipelineExecution:
+    """Insert a run whose one task failed forty times and goes on."""
+    made = run("stubborn", RunStatus.RUNNING, age=900)
+    again = task(made, "ask", TaskStatus.RUNNING, start=880, attempt=41, max_attempts=50)
+    for number in range(1, 41):
+        attempt(again, number, start=22 * number, took=3 + number % 9, log=f"line of {number}")
+    return made
+
+
 def define_workflows() -> None:
     """Register the workflows of these scenes."""
     with cloaca.WorkflowBuilder("customer_etl") as builder:

@@ -13,7 +13,8 @@ import pytest
 from django.contrib.admin.utils import quote
 from django.urls import reverse
 
-from cloaca_django.models import CronSchedule
+from cloaca_django.core.states import WorkerState
+from cloaca_django.models import CronSchedule, Worker
 from tests.interface.admin import scene_schedules, scenes
 from tests.interface.admin.conftest import logged_in, person
 
@@ -31,6 +32,7 @@ def screens() -> dict[str, str]:
     live = scenes.busy_run()
     failed = scenes.failed_run()
     big = scenes.big_run()
+    long, stubborn = scenes.long_run(), scenes.stubborn_run()
     scenes.history()
     imports = scene_schedules.schedules()
     return {
@@ -56,6 +58,12 @@ def screens() -> dict[str, str]:
         "cancel": page_url("pipelineexecution_cancel", live.pk),
         "retry": page_url("pipelineexecution_retry", failed.pk),
         "runs-empty": page_url("pipelineexecution_changelist") + "?q=nothing",
+        "runs-attention": page_url("pipelineexecution_changelist") + "?attention=yes",
+        "run-long": page_url("pipelineexecution_change", long.pk),
+        "run-stubborn": page_url("pipelineexecution_change", stubborn.pk),
+        "task-stubborn": page_url("pipelineexecution_task", stubborn.pk, stubborn.tasks.get().pk),
+        "pause": page_url("workflowcontrol_pause", quote("customer_etl")),
+        "forget": page_url("worker_forget", Worker.objects.get(state=WorkerState.DEAD).pk),
     }
 
 
@@ -68,8 +76,20 @@ def test_take_pictures(visit, transactional_db, workflows_of_test, width, scheme
     opened = visit(client, viewport={"width": width, "height": 800}, color_scheme=scheme)
     index = reverse("admin:app_list", args=["cloaca_django"])
     take(opened.go(index), f"dashboard-empty-{scheme}-{width}")
+    take(opened.go(page_url("worker_changelist")), f"workers-empty-{scheme}-{width}")
+    take(opened.go(page_url("pipelineexecution_changelist")), f"runs-none-{scheme}-{width}")
     for name, path in screens().items():
         take(opened.go(path), f"{name}-{scheme}-{width}")
+    take(choose_all(opened.page), f"bulk-{scheme}-{width}")
+
+
+def choose_all(page: Any) -> Any:
+    """Go to the page that asks whether many runs are to be retried."""
+    page.goto(page.url.partition("/admin/")[0] + page_url("pipelineexecution_changelist"))
+    page.locator("#action-toggle").check()
+    page.locator("select[name=action]").first.select_option("retry")
+    page.locator("button[name=index]").first.click()
+    return page
 
 
 def take(page: Any, name: str) -> None:

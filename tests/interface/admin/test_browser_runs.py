@@ -126,7 +126,7 @@ def test_a_list_stands_still_and_counts_what_is_new(visit, operator):
     expect(page.get_by_text("1 new run")).to_be_visible()
     assert page.locator("#result_list tbody tr").count() == 1
     page.locator("[data-cloaca-changes] a").click()
-    expect(page.get_by_text("brand_new")).to_be_visible()
+    expect(page.locator("#result_list").get_by_text("brand_new")).to_be_visible()
 
 
 def test_attacks_stay_text(visit, operator):

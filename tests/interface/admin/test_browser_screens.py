@@ -16,6 +16,8 @@ SCREENS = (
     "dashboard", "workflows", "workflow", "run-now", "workers", "run-live", "run-failed", "task",
     "runs", "schedules", "schedule", "cancel", "retry", "runs-empty", "calendar", "backfill",
 )  # fmt: skip
+# The same with as much on them as there may be.
+FULL_SCREENS = ("runs-attention", "run-long", "run-stubborn", "task-stubborn", "pause")
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def test_axe_finds_nothing_on_any_screen(browser, live_server, operator, scheme)
 def test_screens_are_within_their_width_and_break_no_policy(visit, operator, width):
     opened = visit(operator, viewport={"width": width, "height": 800})
     places = screens()
-    for name in SCREENS:
+    for name in (*SCREENS, *FULL_SCREENS):
         page = opened.go(places[name])
         assert page.evaluate("document.querySelector('#content').scrollWidth") <= width, name
         assert opened.violations() == [], name
@@ -64,6 +66,10 @@ def test_right_to_left_pages_keep_code_and_pictures_as_they_are(visit, operator,
     style = "getComputedStyle(document.querySelector('{}')).direction"
     assert page.evaluate(style.format(".cloaca pre")) == "ltr"
     assert page.evaluate(style.format(".cloaca-picture")) == "ltr"
+    assert page.evaluate(style.format(".cloaca-graph-box")) == "ltr"
+    # The axis of time and the bars below it run the same way.
+    assert page.evaluate(style.format("td.cloaca-of-time")) == "ltr"
+    assert page.evaluate(style.format("th.cloaca-of-time")) == "ltr"
     assert page.evaluate("document.querySelector('#content').scrollWidth") <= 1280
 
 

@@ -84,13 +84,20 @@ def test_search_by_the_start_of_an_id(operator):
     assert shown(operator, f"?q={run.pk}") == ["wanted"]
 
 
-def test_what_is_new_is_counted_and_not_shown(operator):
+def test_what_is_new_or_ended_is_counted_and_not_shown(operator):
     run = scenes.run()
+    open_run = scenes.run(status=RunStatus.RUNNING, age=601)
     url = reverse("admin:cloaca_django_pipelineexecution_changes")
-    assert operator.get(f"{url}?since={run.pk}").json() == {"new": 0, "text": ""}
+    at = scenes.moment(0).isoformat().replace("+", "%2B")
+    asked = f"{url}?since={run.pk}&at={at}"
+    assert operator.get(asked).json() == {"new": 0, "ended": 0, "text": ""}
     scenes.run(age=1)
-    assert operator.get(f"{url}?since={run.pk}").json() == {"new": 1, "text": "1 new run"}
-    assert operator.get(f"{url}?since=junk").json()["new"] == 2
+    assert operator.get(asked).json() == {"new": 1, "ended": 0, "text": "1 new run"}
+    ended = {"status": RunStatus.COMPLETED, "finished_at": scenes.moment(-1)}
+    PipelineExecution.objects.filter(pk=open_run.pk).update(**ended)
+    assert operator.get(asked).json()["text"] == "1 new run, 1 ended"
+    assert operator.get(f"{url}?since=junk&at=junk").json()["new"] == 3
+    assert operator.get(f"{url}?since={run.pk}&at=2026-99-99T00:00").json()["ended"] == 0
 
 
 def test_rows_beyond_the_count_are_behind_a_link(operator, monkeypatch):

@@ -203,3 +203,22 @@ def test_a_megabyte_of_context_is_cut(operator):
     text = page_of(operator, run)
     assert len(text) < 200_000
     assert "1000002 letters" in text
+
+
+@pytest.mark.parametrize("status", [RunStatus.PENDING, RunStatus.COMPLETED, RunStatus.FAILED])
+def test_a_run_without_any_task_row_says_so_and_has_all_its_pages(operator, boss, status):
+    run = scenes.run(status=status, context=json.dumps({"limit": 500}))
+    text = page_of(operator, run)
+    assert "This run has no tasks" in text
+    assert "limit" in text
+    assert 'class="cloaca-timeline"' not in text
+    assert ("It can only be cancelled" in text) == (status == RunStatus.PENDING)
+    for name in ("cancel", "pause", "resume", "retry", "rerun", "context", "history"):
+        place = reverse(f"admin:cloaca_django_pipelineexecution_{name}", args=[run.pk])
+        assert boss.get(place).status_code == 200, name
+    for name in ("retry", "rerun", "cancel"):
+        place = reverse(f"admin:cloaca_django_pipelineexecution_{name}", args=[run.pk])
+        assert boss.post(place, {"reason": "x"}, follow=True).status_code == 200, name
+    assert (
+        operator.get(reverse("admin:cloaca_django_pipelineexecution_changelist")).status_code == 200
+    )

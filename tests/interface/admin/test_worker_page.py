@@ -13,6 +13,7 @@ from cloaca_django.models import TaskExecution, Worker
 from cloaca_django.runner import DefaultRunner
 from tests import workflows
 from tests.interface.admin import scenes
+from tests.interface.admin.conftest import logged_in, person
 from tests.interface.admin.test_run_page import MOST_QUERIES
 from tests.interface.conftest import never, until
 
@@ -54,6 +55,62 @@ def test_only_who_may_drains(viewer, operator):
     assert LogEntry.objects.get().get_change_message() == "Drained: a new machine"
     again = operator.post(url("drain", owner.pk), follow=True)
     assert "This worker is draining." in again.content.decode()
+
+
+def test_a_worker_that_ended_is_forgotten_by_who_may(operator):
+    keeper = logged_in(person("kim", "view_worker", "delete_worker"))
+    dead, alive = scenes.worker(WorkerState.DEAD), scenes.worker()
+    assert "Forget…" not in operator.get(url("changelist")).content.decode()
+    assert operator.post(url("forget", dead.pk), {"reason": ""}).status_code == 403
+    assert keeper.get(url("changelist")).content.decode().count("Forget…") == 1
+    assert keeper.get(url("forget", dead.pk)).status_code == 200
+    keeper.post(url("forget", dead.pk), {"reason": "the machine is gone"})
+    refused = keeper.post(url("forget", alive.pk), {"reason": ""}, follow=True)
+    assert "only those that ended are forgotten" in refused.content.decode()
+    assert Worker.objects.get() == alive
+    assert LogEntry.objects.get().get_change_message() == "Forgotten: the machine is gone"
+
+
+def test_a_worker_whose_tasks_nobody_took_over_stays(boss):
+    dead = scenes.worker(WorkerState.DEAD)
+    scenes.task(scenes.run(status=RunStatus.RUNNING), "a", TaskStatus.RUNNING, worker_id=dead.pk)
+    answer = boss.post(url("forget", dead.pk), {"reason": ""}, follow=True)
+    assert "still the owner of tasks" in answer.content.decode()
+    assert Worker.objects.exists()
+
+
+def test_each_worker_says_what_it_did_and_what_it_is_for(operator):
+    owner = scenes.worker(kind="embedded")
+    run = scenes.run()
+    for at in range(3):
+        scenes.task(run, f"a{at}", worker_id=owner.pk)
+    scenes.task(run, "b", TaskStatus.FAILED, worker_id=owner.pk)
+    scenes.task(run, "c", worker_id=scenes.worker(hostname="app-2").pk)
+    rows = {str(row.worker): row for row in operator.get(url("changelist")).context["rows"]}
+    assert (rows["app-1:4711"].done, rows["app-1:4711"].failed) == (3, 1)
+    assert (rows["app-2:4711"].done, rows["app-2:4711"].failed) == (1, 0)
+    assert str(rows["app-1:4711"].role) == "only runs of its own"
+    assert str(rows["app-2:4711"].role) == "tasks and schedules"
+
+
+def test_workers_are_chosen_by_state_and_host(operator):
+    scenes.worker()
+    scenes.worker(hostname="app-2")
+    scenes.worker(WorkerState.DEAD, hostname="app-2")
+
+    def hosts(query):
+        return sorted(
+            (row.worker.hostname, row.worker.state)
+            for row in operator.get(url("changelist") + query).context["rows"]
+        )
+
+    assert len(hosts("")) == 3
+    assert hosts("?host=app-2") == [("app-2", "Alive"), ("app-2", "Dead")]
+    assert hosts("?host=app-2&state=Dead") == [("app-2", "Dead")]
+    assert hosts("?state=nonsense") == []
+    text = operator.get(url("changelist") + "?host=app-2").content.decode()
+    assert "?host=app-2&amp;state=Dead" in text
+    assert "No worker matches." in operator.get(url("changelist") + "?host=x").content.decode()
 
 
 def test_no_worker_at_all_shows_how_to_start_one(operator):

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 import cloaca_django as cloaca
 from cloaca_django.core.states import RunStatus
-from cloaca_django.models import PipelineExecution, WorkflowControl
+from cloaca_django.models import CronSchedule, PipelineExecution, WorkflowControl
 from tests import workflows
 from tests.interface.admin import scenes
 from tests.interface.admin.test_run_page import MOST_QUERIES
@@ -65,6 +65,30 @@ def test_the_catalogue_has_every_workflow_and_how_its_runs_went(operator):
     assert "67%" in text
     assert "Takes what it is given" in text
     assert "gone" in text
+
+
+def test_workflows_are_chosen_by_state_and_schedule(operator):
+    WorkflowControl.objects.create(name="gone")
+    WorkflowControl.objects.create(name="with_form", paused_at=scenes.moment(1), paused_by="ana")
+    CronSchedule.objects.create(
+        name="nightly", workflow_name="with_inputs", cron_expression="0 0 * * *",
+        created_at=scenes.moment(1), updated_at=scenes.moment(1),
+    )  # fmt: skip
+
+    def names(query):
+        entries = operator.get(url("changelist") + query).context["entries"]
+        return [entry.name for entry, _buttons in entries]
+
+    assert names("?state=active") == ["customer_etl", "with_inputs"]
+    assert names("?state=paused") == ["with_form"]
+    assert names("?state=unknown") == ["gone"]
+    assert names("?schedule=yes") == ["with_inputs"]
+    assert names("?state=active&schedule=no") == ["customer_etl"]
+    text = shown(operator, "changelist")
+    assert url("pause", "customer_etl") in text
+    assert url("resume", "with_form") in text
+    assert url("pause", "gone") not in text
+    assert "No workflow matches." in operator.get(f"{url('changelist')}?state=x").content.decode()
 
 
 @pytest.mark.parametrize("count", [1, 60])
