@@ -230,9 +230,11 @@ def test_probes_that_hang_hold_one_thread_however_many_ask(client, settings, mon
     monkeypatch.setitem(probes.PROBES, "worker", hang)
     for _ in range(3):
         assert verdicts(client.get(HEALTH)) == {"time": False}
-    assert len(begun) == 1
+    until(lambda: begun)
+    assert len([one for one in threading.enumerate() if one.name == "cloaca-deadline"]) == 1
     gate.set()
     until(lambda: not deadline._asked)
+    settings.CLOACA = {"MONITORING_TIMEOUT_SECONDS": 30}
     assert verdicts(client.get(HEALTH))["worker"] is True
     assert len(begun) == 2
 
