@@ -7,6 +7,7 @@ A property's docstring is the setting's documentation. Lengths of time end in th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from cloaca_django.errors import InvalidConfig
 
 DAY = 86_400
 MIB = 1024 * 1024
+# What RFC 6750 lets a bearer token be made of.
+TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,}=*")
 
 
 class Settings:
@@ -167,6 +170,32 @@ class Settings:
         """Whether the admin lets who has the permission delete runs that ended."""
         return _switch("ADMIN_DELETE_RUNS", default=False)
 
+    # Probes and metrics
+
+    @property
+    def MONITORING_ACCESS(self) -> str:
+        """Who sees details of health and the metrics: ``staff`` who may view runs, or ``anyone``.
+
+        Whoever has the token sees them in any case.
+        """
+        return _one_of("MONITORING_ACCESS", "staff", accepted=("staff", "anyone"))
+
+    @property
+    def MONITORING_TOKEN(self) -> str | None:
+        """What a probe or a scraper sends as ``Authorization: Bearer ...``. ``None``: no token."""
+        name = "MONITORING_TOKEN"
+        value = _given(name, None)
+        if value is None or (isinstance(value, str) and TOKEN.fullmatch(value)):
+            return value
+        # It is a secret, and the message is printed by every check.
+        rule = "must be 16 characters or more, of those that a header can carry, or None"
+        raise _invalid(name, "***", rule)
+
+    @property
+    def MONITORING_TIMEOUT_SECONDS(self) -> float:
+        """How long a probe or a scrape waits for the database before it answers without it."""
+        return _number("MONITORING_TIMEOUT_SECONDS", 5, low=0.1, high=300)
+
     # Where and how
 
     @property
@@ -248,6 +277,13 @@ def _switch(name: str, *, default: bool) -> bool:
     value = _given(name, default)
     if not isinstance(value, bool):
         raise _invalid(name, value, "must be True or False")
+    return value
+
+
+def _one_of(name: str, default: str, *, accepted: tuple[str, ...]) -> str:
+    value = _given(name, default)
+    if not isinstance(value, str) or value not in accepted:
+        raise _invalid(name, value, f"must be one of {', '.join(map(repr, accepted))}")
     return value
 
 

@@ -17,6 +17,7 @@ from django.dispatch import Signal
 from cloaca_django import signals, tenancy
 from cloaca_django.core.states import RUN_FINAL, TaskStatus
 from cloaca_django.dialect.rows import EndedRun
+from cloaca_django.engine import meter
 from cloaca_django.engine.connections import tidy
 from cloaca_django.engine.execution import Job, tell_failure
 from cloaca_django.engine.firing import Fired
@@ -43,11 +44,15 @@ def within(alias: str, schema: str) -> Iterator[None]:
 
 
 def publish(effects: Effects) -> None:
-    """Log and signal what a committed transaction did."""
+    """Log, count and signal what a committed transaction did."""
+    meter.count(meter.REFUSED, _schema(), by=len(effects.settled.fenced))
     for outcome in effects.settled.accepted:
         _publish_task(outcome)
-    for state, _ in effects.settled.finished:
+    for state, times in effects.settled.finished:
         _publish_run(state.id, state.workflow_name, state.status, state.error_message)
+        if times.finished_at is not None:
+            seconds = (times.finished_at - times.created_at).total_seconds()
+            meter.time(meter.RUN_SECONDS, seconds, state.workflow_name)
     publish_ended((*effects.ended, *effects.settled.ended))
     if effects.submitted:
         publish_submitted(effects.submitted)
@@ -60,6 +65,7 @@ def publish_fired(fired: Fired) -> None:
             "schedule passed over %d of its times", count,
             extra=_facts(schedule_id=str(schedule_id), count=count),
         )  # fmt: skip
+        meter.count(meter.PASSED_OVER, _schema(), by=count)
     publish_parked(fired.parked)
 
 
@@ -70,6 +76,7 @@ def publish_parked(parked: Mapping[UUID, str]) -> None:
             "schedule parked: %s", error,
             extra=_facts(schedule_id=str(schedule_id), error=error),
         )  # fmt: skip
+        meter.count(meter.PARKED, _schema())
         _send(signals.schedule_parked, str(schedule_id), schedule_id=schedule_id, error=error)
 
 
@@ -121,6 +128,7 @@ def _publish_run(run_id: UUID, workflow: str, status: str, error: str) -> None:
         "run %s", status.lower(),
         extra=_facts(run_id=str(run_id), workflow=workflow, status=str(status)),
     )  # fmt: skip
+    meter.count(meter.RUNS, workflow, str(status), _schema())
     _send(signals.run_finished, workflow, run_id=run_id, status=str(status), error_message=error)
 
 
@@ -130,6 +138,7 @@ def _publish_task(outcome: Outcome) -> None:
         run_id=str(outcome.run_id), task_id=outcome.task_id, task=task, workflow=workflow,
         attempt=outcome.attempt,
     )  # fmt: skip
+    _count_task(outcome)
     if failure is None:
         if outcome.status is TaskStatus.COMPLETED:
             task_log.debug("task completed", extra=facts)
@@ -145,6 +154,25 @@ def _publish_task(outcome: Outcome) -> None:
         signals.task_failed, workflow, run_id=outcome.run_id, task=task,
         attempt=outcome.attempt, error=failure.message, will_retry=will_retry,
     )  # fmt: skip
+
+
+def _count_task(outcome: Outcome) -> None:
+    """Count an attempt; a task that is handed back unstarted had none."""
+    workflow, task, failure = outcome.workflow_name, outcome.task_name, outcome.failure
+    if failure is None and outcome.status is not TaskStatus.COMPLETED:
+        return
+    how = outcome.status if failure is None else failure.outcome
+    meter.count(meter.ATTEMPTS, workflow, task, str(how), _schema())
+    if failure is not None and outcome.status is not TaskStatus.FAILED:
+        meter.count(meter.RETRIES, workflow, task, _schema())
+    if outcome.seconds is not None:
+        meter.time(meter.TASK_SECONDS, outcome.seconds, workflow, task)
+
+
+def _schema() -> str:
+    """Return the schema of the tenant whose turn is telling; empty: the site has none."""
+    tenant = _tenant.get()
+    return "" if tenant is None else tenant[1]
 
 
 def _facts(**facts: object) -> dict[str, object]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from cloaca_django import clock
 from cloaca_django.conf import settings
 from cloaca_django.core.wording import counted
-from cloaca_django.engine import hiring, tether
+from cloaca_django.engine import hiring, meter, tether
 from cloaca_django.engine.shift import Shift, WorkerOptions
 from cloaca_django.engine.tether import Line, Message
 
@@ -24,6 +24,8 @@ RECYCLE = 75
 # How often the reasons to end are looked at. No statement is sent for it.
 LOOK_SECONDS = 0.2
 BRISK_SECONDS = 0.02
+# How often a supervised process hands in what it counted.
+COUNTS_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Process:
         self._is_ending = False
         # A queue and not an Event: a signal handler may put into it at any moment.
         self._news: SimpleQueue[None] = SimpleQueue()
+        self._counts_due = 0.0
 
     def interrupt(self) -> None:
         """First call: claim nothing more and finish. Second: hand the rest back now.
@@ -101,6 +104,7 @@ class Process:
         finally:
             self._end()
             if self._line is not None:
+                self._hand_in_counts(self._line)
                 self._line.close()
         return code
 
@@ -110,6 +114,8 @@ class Process:
         brisk = self.stint.burst or self.stint.max_tasks or self.worker.options.claims_once
         while not (self._level or self._is_renewing):
             self._rest(BRISK_SECONDS if brisk else LOOK_SECONDS)
+            if self._line is not None and clock.monotonic() >= self._counts_due:
+                self._hand_in_counts(self._line)
             if self._must_recycle():
                 return RECYCLE
             if self.worker.is_over_budget():
@@ -178,6 +184,12 @@ class Process:
             self._line.send(
                 holdings=[(one.schema, one.worker, list(one.live.items())) for one in holdings]
             )
+
+    def _hand_in_counts(self, line: Line) -> None:
+        """Tell the supervisor what was counted since the last time."""
+        self._counts_due = clock.monotonic() + COUNTS_SECONDS
+        for portion in meter.taken():
+            line.send(counted=portion)
 
     def _obey(self, line: Line) -> None:
         for message in line.messages():

@@ -15,6 +15,7 @@ from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.core.task import Policy
 from cloaca_django.dialect import Session, sql_workers
 from cloaca_django.dialect.rows import Attempt, Orphan, WorkerRow
+from cloaca_django.engine import meter
 from cloaca_django.engine.memory import Memory
 from cloaca_django.engine.settlement import Failure, Outcome, Settled, settle
 
@@ -93,6 +94,7 @@ def requeue(session: Session, orphans: Iterable[Orphan], *, charge: bool) -> int
         lost = [_lost(o) for o in taken if o.task_id in done and charges[o.task_id]]
         if lost:
             session.insert_attempts(lost, None)
+    meter.count(meter.RECOVERED, session.schema, by=len(done))
     return len(done)
 
 

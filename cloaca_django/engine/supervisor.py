@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from cloaca_django import clock, ids
-from cloaca_django.engine import tether
+from cloaca_django.engine import meter, tether
 from cloaca_django.engine.leases import Leases, Registered
 from cloaca_django.engine.process import RECYCLE, Stint
 from cloaca_django.engine.shift import Holding
@@ -193,7 +193,10 @@ class Supervisor:
                 self._take(key.data, message)
 
     def _take(self, child: Child, message: Message) -> None:
-        """Take in a report."""
+        """Take in a report, or counts."""
+        if "counted" in message:
+            meter.put(message["counted"])
+            return
         holdings = [
             Holding(schema, UUID(worker), {int(id): UUID(token) for id, token in live})
             for schema, worker, live in message["holdings"]
@@ -219,9 +222,16 @@ class Supervisor:
         """Take back what a process left behind, and charge its tasks if it ended by itself."""
         if child.line.socket in self._selector.get_map():
             self._selector.unregister(child.line.socket)
+            self._hear_out(child)
         child.line.close()
         is_orderly = code in (0, RECYCLE) or self._orders.level > 0
         self._leases.give_up(child.line, child.workers, charge=not is_orderly)
+
+    def _hear_out(self, child: Child) -> None:
+        """Take in what a process counted last; its reports are of no use any more."""
+        while received := child.line.receive():
+            for message in received:
+                meter.put(message.get("counted", ()))
 
     def _decide(self, place: Place, child: Child, code: int) -> None:
         """Decide whether, and how soon, a process has a successor."""

@@ -31,7 +31,7 @@
     ├── DatabaseUnreachable (ValueError, RuntimeError) ── SchemaUnusable
     ├── WaitTimeout (TimeoutError, ValueError)
     ├── UnexpectedResult (TypeError), TaskCancelled, TaskFenced, TransactionLeftOpen
-    ├── WorkflowsNotImported (ImportError)
+    ├── WorkflowsNotImported (ImportError), MissingExtra (ImportError)
     └── InvalidState (RuntimeError)
         ├── RunnerClosed, HandleConsumed, CronDisabled, NoDatabase (ValueError)
         ├── WouldDeadlock, OperationFailed, NotInTenant, InvalidTransition, RunNotFinished,
@@ -118,6 +118,7 @@ from cloaca_django.errors.running import (
     DatabaseUnreachable,
     InvalidTenant,
     InvalidTransition,
+    MissingExtra,
     NoDatabase,
     NotInTenant,
     OperationFailed,
@@ -187,6 +188,7 @@ __all__ = [
     "InvalidTransition",
     "InvalidTriggerRule",
     "MalformedContext",
+    "MissingExtra",
     "NoDatabase",
     "NoOpenBuilder",
     "NotInTenant",

@@ -46,6 +46,15 @@ class NoDatabase(InvalidState, ValueError):
         )
 
 
+class MissingExtra(CloacaError, ImportError):
+    """Something was asked for that needs a package which an extra of ours brings."""
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(
+            f"The package {package} is not installed: pip install 'cloaca_django[{extra}]'"
+        )
+
+
 class WaitTimeout(CloacaError, TimeoutError, ValueError):
     """A wait that ended before the run did. The run goes on."""
 

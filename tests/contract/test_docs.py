@@ -21,8 +21,19 @@ from django.core.management.base import BaseCommand
 from django.dispatch import Signal
 
 import cloaca_django as cloaca
-from cloaca_django import checks, conf, errors, health, pytest_plugin, signals, testing
+from cloaca_django import (
+    checks,
+    conf,
+    errors,
+    health,
+    metrics,
+    pytest_plugin,
+    signals,
+    testing,
+    urls,
+)
 from cloaca_django.core import states
+from cloaca_django.core.measures import Kind
 from cloaca_django.dialect import urls_postgresql, urls_sqlite
 from tests.contract.source import ROOT, name_of, pages
 from tests.contract.test_code_blocks import blocks
@@ -169,8 +180,8 @@ def test_commands_and_targets_in_a_page_exist(file: Path) -> None:
         name, *arguments = shlex.split(line)
         parser(name).parse_args(arguments)
     text = file.read_text()
-    for name in re.findall(r"\bcloaca_\w+\b", text):
-        assert name in {*COMMANDS, "cloaca_django", *tables(), *vars(pytest_plugin)}, name
+    known = {*COMMANDS, "cloaca_django", *tables(), *vars(pytest_plugin), *measures()}
+    assert sorted(set(re.findall(r"\bcloaca_\w+\b", text)) - known) == []
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"\bmake ([a-z]+)\b(?=`|\n| +#)", text):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
@@ -178,6 +189,41 @@ def test_commands_and_targets_in_a_page_exist(file: Path) -> None:
 
 def test_the_readme_names_every_command() -> None:
     assert missing(COMMANDS, (ROOT / "README.md").read_text()) == []
+
+
+# Metrics
+
+
+SUFFIXES = {
+    Kind.GAUGE: ("",),
+    Kind.COUNTER: ("_total",),
+    Kind.HISTOGRAM: ("", "_bucket", "_count", "_sum"),
+}
+
+
+def measures() -> set[str]:
+    """Return the names that Prometheus knows our measures by."""
+    return {
+        f"{measure.name}{suffix}"
+        for measure in metrics.MEASURES
+        for suffix in SUFFIXES[measure.kind]
+    }
+
+
+@pytest.mark.parametrize("measure", metrics.MEASURES, ids=lambda measure: measure.name)
+def test_a_measure_has_its_row_with_its_labels(measure: Any) -> None:
+    text = (ROOT / "docs" / "how-to" / "monitor.md").read_text()
+    name = measure.name + SUFFIXES[measure.kind][0]
+    found = [line.split("|") for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(found) == 1
+    # Which tenant is said once, for all of them.
+    labels = [label for label in measure.labels if label != "schema"]
+    assert re.findall(r"`(\w+)`", found[0][2]) == labels
+
+
+def test_every_page_for_machines_is_documented() -> None:
+    text = (ROOT / "docs" / "how-to" / "monitor.md").read_text()
+    assert [one.name for one in urls.urlpatterns if f"| `cloaca/{one.pattern}` |" not in text] == []
 
 
 # Settings and configuration

@@ -32,6 +32,9 @@ DEFAULTS = {
     "REDACT_KEYS": (),
     "ADMIN_POLL_SECONDS": 2,
     "ADMIN_DELETE_RUNS": False,
+    "MONITORING_ACCESS": "staff",
+    "MONITORING_TOKEN": None,
+    "MONITORING_TIMEOUT_SECONDS": 5,
     "DATABASE": "default",
     "NOTIFY": True,
     "EAGER": False,
@@ -121,6 +124,10 @@ def test_a_number_out_of_its_range_or_type_is_refused(settings, name, value):
         ({"RETENTION_DAYS": 0}, "RETENTION_DAYS", "or None"),
         ({"ADMIN_POLL_SECONDS": 1}, "ADMIN_POLL_SECONDS", "or None"),
         ({"ADMIN_DELETE_RUNS": "no"}, "ADMIN_DELETE_RUNS", "True or False"),
+        ({"MONITORING_ACCESS": "all"}, "MONITORING_ACCESS", "must be one of 'staff', 'anyone'"),
+        ({"MONITORING_ACCESS": ["staff"]}, "MONITORING_ACCESS", "must be one of"),
+        ({"MONITORING_TOKEN": "short"}, "MONITORING_TOKEN", "16 characters or more"),
+        ({"MONITORING_TOKEN": b"0123456789abcdef"}, "MONITORING_TOKEN", "16 characters or more"),
         ([], "EAGER", "must be a dict"),
         (None, "EAGER", "must be a dict"),
     ],
@@ -130,3 +137,10 @@ def test_a_bad_value_is_refused_in_words_that_help(settings, given, name, words)
     with pytest.raises(InvalidConfig) as caught:
         getattr(conf.settings, name)
     assert words in str(caught.value)
+
+
+def test_a_bad_token_is_a_secret_all_the_same(settings):
+    settings.CLOACA = {"MONITORING_TOKEN": "S3CR3T with a space"}
+    with pytest.raises(InvalidConfig) as caught:
+        _ = conf.settings.MONITORING_TOKEN
+    assert "S3CR3T" not in str(caught.value)

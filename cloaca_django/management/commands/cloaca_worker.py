@@ -23,7 +23,7 @@ from cloaca_django.engine.process import Process, Stint, supervised
 from cloaca_django.engine.shift import TenantOptions, WorkerOptions
 from cloaca_django.engine.supervisor import Supervisor
 from cloaca_django.errors import InvalidInput, WorkflowNotFound, listed
-from cloaca_django.management import command, reloading
+from cloaca_django.management import command, metering, reloading
 from cloaca_django.management.reloading import Reloader
 
 MAX_PROCESSES = 64
@@ -80,6 +80,7 @@ class Command(command.Command):
             help="fire no schedules; another worker must",
         )  # fmt: skip
         _add_reasons_to_end(parser)
+        metering.add_options(parser)
         add(
             "--reload", action=argparse.BooleanOptionalAction, default=None,
             help="start anew when the code changes; on if DEBUG is",
@@ -105,6 +106,7 @@ class Command(command.Command):
         alias = self.alias(options, warns=not tether.is_supervised())
         worker, stint = _worker_options(alias, options), _stint(options)
         reloads = _reloads(options)
+        metering.check(options)
         count = _checked("processes", options["processes"], low=1, high=MAX_PROCESSES)
         if count > 1 and not supervisor.is_possible():
             raise command.refused("--processes above 1 needs a POSIX system")
@@ -115,7 +117,8 @@ class Command(command.Command):
         if worker.firing is not None:
             _sync_schedules(alias, has_tenants=worker.tenants is not None)
         _let_go(alias)
-        code = self._run(worker, stint, count=count, reloads=reloads)
+        with metering.counting(options, self._say, is_supervised=tether.is_supervised()):
+            code = self._run(worker, stint, count=count, reloads=reloads)
         if code:
             raise SystemExit(code)
 
