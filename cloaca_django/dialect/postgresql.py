@@ -292,9 +292,13 @@ def message_of(error: BaseException) -> str:
     return (error.diag.message_primary or "") if isinstance(error, psycopg.Error) else ""
 
 
+# A server that takes no writes is a standby, or was made one: another connection leads elsewhere.
+_STANDBY = psycopg.errors.ReadOnlySqlTransaction
+
+
 def is_transient(error: BaseException) -> bool:
     """Say whether trying again may succeed: the server went away, or two writers collided."""
-    if isinstance(error, psycopg.InterfaceError):
+    if isinstance(error, psycopg.InterfaceError | _STANDBY):
         return True
     # Class 54 is a limit of the server (a statement too complex, a row too long): it stays.
     return isinstance(error, psycopg.OperationalError) and (error.sqlstate or "")[:2] != "54"
@@ -302,7 +306,7 @@ def is_transient(error: BaseException) -> bool:
 
 def is_disconnected(error: BaseException) -> bool:
     """Say whether the connection is gone, so that the outcome of a COMMIT is unknown."""
-    if isinstance(error, psycopg.InterfaceError):
+    if isinstance(error, psycopg.InterfaceError | _STANDBY):
         return True
     # Without a server's error code the connection broke; class 57P and 08 are shutdowns.
     return isinstance(error, psycopg.OperationalError) and (
