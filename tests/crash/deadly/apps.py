@@ -16,11 +16,12 @@ class DeadlyConfig(AppConfig):
 
     def ready(self) -> None:
         from cloaca_django.dialect import Session
-        from cloaca_django.engine import claiming, completing, settlement
+        from cloaca_django.engine import claiming, completing, express, settlement
 
         passed: set[str] = set()
         claiming.claim = _dying_of_claims(_noting(claiming.claim, passed, "claim", any), passed)
         settlement.settle = _noting(settlement.settle, passed, "settle", _has_outcome)
+        express.settle = _dying_of_settles(express.settle)
         completing.settle = _noting(completing.settle, passed, "atomic", _has_outcome)
         Session.transaction = _watched(Session.transaction, passed)
         completing.completing = _watched_block(completing.completing, passed)
@@ -52,6 +53,20 @@ def _dying_of_claims(claim: Callable[..., Any], passed: set[str]) -> Callable[..
         found = claim(*arguments, **options)
         if "claim" in passed and "open" not in passed:
             points.pass_through(points.CLAIMED)
+        return found
+
+    return dying
+
+
+def _dying_of_settles(settle: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a settle of one statement, which commits itself, with points before and after it."""
+    from tests.crash.deadly import points
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        points.pass_through(points.BEFORE_COMMIT)
+        found = settle(*arguments, **options)
+        if found.accepted:
+            points.pass_through(points.AFTER_COMMIT)
         return found
 
     return dying
