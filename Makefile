@@ -34,10 +34,10 @@ demo-tenants: $(VENV)/.tenants
 	@$(BIN)/python manage.py migrate_schemas --verbosity 0
 	@$(BIN)/python manage.py demo_tenants
 
-# One process a core, and each file in one of them; PYTEST_ARGS=-n0 runs the tests in one process,
+# Four processes, for tests wait more than they compute, and each file in one of them; PYTEST_ARGS=-n0 runs the tests in one process,
 # for a debugger. DATABASE_URL=postgresql://... runs all but the first on that server.
 PYTEST = $(BIN)/python -m pytest
-PYTEST_ARGS = --numprocesses=auto --maxprocesses=4 --dist=loadfile
+PYTEST_ARGS = --numprocesses=4 --dist=loadfile
 
 test: $(VENV)/.test
 	TEST_DATABASE=sqlite $(PYTEST) $(PYTEST_ARGS)
