@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import connection
 
@@ -9,6 +11,9 @@ from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.engine import express, operations
 from tests import workflows
 from tests.store.rows import plan_of, recorded
+
+SCAN = re.compile(r"Scan.* on cloaca_(task|run)\b")
+COND = re.compile(r"(Index|Recheck) Cond")
 
 pytestmark = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="on a file round trips cost nothing: there is no such way"
@@ -146,7 +151,16 @@ def test_two_outcomes_of_one_run_are_settled_together(world):
     assert world.statuses(root.run_id)["join"] == TaskStatus.RUNNING
 
 
-def test_every_row_is_looked_up_by_a_plan_that_was_made_for_empty_tables(world, chain):
+@pytest.fixture
+def never_analysed(db):
+    """Forget what was counted for other tests: a count outlives the rollback of its transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE cloaca_run, cloaca_task CASCADE")
+
+
+def test_every_row_is_looked_up_by_a_plan_that_was_made_for_empty_tables(
+    never_analysed, world, chain
+):
     """Such a plan is kept: one that walks a table would cost more with every run there ever was."""
     world.tick()
     (job,) = started(world)
@@ -155,6 +169,7 @@ def test_every_row_is_looked_up_by_a_plan_that_was_made_for_empty_tables(world, 
         world.tick()
     settles = [pair for pair in recorder.statements if "written AS" in pair[0]]
     lines = [line.strip() for line in plan_of(world.session, settles).splitlines()]
-    scans = [at for at, line in enumerate(lines) if " using cloaca_" in line]
-    assert len([at for at in scans if "_pkey" in lines[at]]) >= 4
-    assert [lines[at] for at in scans if not lines[at + 1].startswith("Index Cond")] == []
+    scans = [at for at, line in enumerate(lines) if SCAN.search(line)]
+    assert len(scans) >= 4
+    # Which index it is depends on what was counted before; that it is asked for a row does not.
+    assert [lines[at] for at in scans if not COND.match(lines[at + 1])] == []
