@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import BooleanField, Func
+from django.db.models import F, Lookup
 
 from cloaca_django.core.states import AttemptOutcome
 from cloaca_django.dialect import site_session
@@ -80,15 +80,22 @@ def workflow_names(alias: str) -> list[str]:
     return [str(row[0]) for row in site_session(alias).transport.execute(_NAMES, {})]
 
 
-class Spelled(Func):
+class Spelled(Lookup):  # type: ignore[type-arg]
     """True where a column of text has one of some known values, which stand in the statement.
 
     SQLite takes a partial index only where the statement repeats its condition word for word, and
-    a bound value is no word. The values are this package's own, never a person's.
+    a bound value is no word. The values are this package's own, never a person's. A lookup, because
+    Django 6.1 compares any other expression with 1 there.
     """
 
+    lookup_name = "spelled"
+    prepare_rhs = False
+
     def __init__(self, column: str, *values: str) -> None:
-        texts = ", ".join(map(literal, values))
-        kind = f"= {texts}" if len(values) == 1 else f"IN ({texts})"
-        shown: dict[str, Any] = {"output_field": BooleanField(), "condition": kind}
-        super().__init__(column, template="%(expressions)s %(condition)s", **shown)
+        super().__init__(F(column), values)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        column, params = self.process_lhs(compiler, connection)
+        texts = ", ".join(map(literal, self.rhs))
+        kind = f"= {texts}" if len(self.rhs) == 1 else f"IN ({texts})"
+        return f"{column} {kind}", tuple(params)
