@@ -80,7 +80,7 @@ def workflow_names(alias: str) -> list[str]:
     return [str(row[0]) for row in site_session(alias).transport.execute(_NAMES, {})]
 
 
-class Spelled(Lookup):  # type: ignore[type-arg]
+class Spelled(Lookup):
     """True where a column of text has one of some known values, which stand in the statement.
 
     SQLite takes a partial index only where the statement repeats its condition word for word, and
