@@ -51,7 +51,10 @@ with WorkflowBuilder("short"):
 def main() -> None:
     """Measure what the command line asks for, and print one line a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=[*SCENES], choices=[*SCENES], metavar="SCENE")
+    # An option, and no positional: Python before 3.12 compares a default list with the choices.
+    parser.add_argument(
+        "--scene", action="append", choices=[*SCENES], help="may be repeated; all if not given"
+    )
     parser.add_argument("--tenants", type=int, default=200, help="of the flood (%(default)s)")
     parser.add_argument("--idle", type=int, nargs="*", default=[10, 200, 1000], metavar="N")
     parser.add_argument("--busy", type=int, nargs="*", default=[1, 20, 200], metavar="N")
@@ -59,12 +62,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="to watch (%(default)s)")
     parser.add_argument("--concurrency", type=int, default=8)
     options = parser.parse_args()
+    scenes = options.scene or [*SCENES]
     # The server of the tests is made anew each time, and stops with this process.
     call_command("migrate_schemas", shared=True, interactive=False, verbosity=0)
     # Which would be counted with what the worker does.
     connection.cursor().execute("ALTER SYSTEM SET autovacuum = off")
     connection.cursor().execute("SELECT pg_reload_conf()")
-    for name in dict.fromkeys(options.what):
+    for name in dict.fromkeys(scenes):
         SCENES[name](options)
 
 
