@@ -15,7 +15,7 @@ help:
 	@echo "make check  format, lint, types, import contracts, migrations"
 	@echo "make screenshots  every page of the admin, light and dark, wide and narrow, in $(SHOTS)"
 	@echo "make images  the pictures of the documentation, in docs/images"
-	@echo "make bench  measure this engine beside others, into docs/benchmarks.md; five minutes"
+	@echo "make bench  measure this engine beside others, into docs/benchmarks.md; some minutes"
 	@echo "make bench-full  all peers and workloads, some hours; BENCH_ARGS=--help says what else"
 	@echo "make clean  remove what the targets above made"
 
@@ -34,8 +34,8 @@ demo-tenants: $(VENV)/.tenants
 	@$(BIN)/python manage.py migrate_schemas --verbosity 0
 	@$(BIN)/python manage.py demo_tenants
 
-# Four processes, for tests wait more than they compute, and each file in one of them; PYTEST_ARGS=-n0 runs the tests in one process,
-# for a debugger. DATABASE_URL=postgresql://... runs all but the first on that server.
+# Four processes, for tests wait more than they compute, and each file in one of them;
+# PYTEST_ARGS=-n0 runs the tests in one process, for a debugger. DATABASE_URL=postgresql://... runs all but the first on that server.
 PYTEST = $(BIN)/python -m pytest
 PYTEST_ARGS = --numprocesses=4 --dist=loadfile
 

@@ -59,8 +59,6 @@ class TenantTurn(Turn):
         # Why the schema can be served no more; empty: it can.
         self.gone = ""
         self._busy_at = clock.monotonic()
-        # A visit or an announcement says so: the worker has no row where nothing is to be claimed.
-        self.agenda.may_be_ready = False
 
     def room(self) -> int:
         return max(0, min(self._ahead(), self._shares.room(self)))
