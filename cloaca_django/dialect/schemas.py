@@ -1,10 +1,10 @@
 """Schemas as homes of tenants: which names are allowed, how one is made, how a connection is in it.
 
-The schema of ``with_schema`` is a startup parameter of every connection of its alias, Django's and
-the engine's own alike. No statement enters it, so none can fail or be forgotten. ``public`` is not in
-the path: a schema that is missing, or has lost a table, is an error and never somebody else's table.
-In a site of tenants Django's connections move between schemas (``tenancy``), and the engine's own
-enter one in each transaction (``trunk``); both ask the server where they are.
+The schema of ``with_schema`` is a startup parameter of every connection of its alias, Django's
+and the engine's own alike. No statement enters it, so none can fail or be forgotten. ``public`` is
+not in the path: a schema that is missing, or has lost a table, is an error and never somebody
+else's table. In a site of tenants Django's connections move between schemas (``tenancy``), and the
+engine's own enter one in each transaction (``trunk``); both ask the server where they are.
 """
 
 from __future__ import annotations
