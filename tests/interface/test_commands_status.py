@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -220,7 +221,7 @@ def test_health_fails_when_a_schedule_is_late(nightly):
     assert run("cloaca_health", "--probe", "schedules").code == 0
     ran = run("cloaca_health", "--probe", "schedules", "--max-late", "30")
     assert ran.code == 1
-    assert "FAILED  schedules: 'nightly' should have run 60 s ago" in ran.out
+    assert re.search("FAILED  schedules: 'nightly' should have run 6. s ago", ran.out)
 
 
 def test_health_fails_when_a_schedule_is_parked(nightly):
@@ -272,7 +273,7 @@ def test_health_fails_when_a_ready_task_waits_too_long(site):
     assert run("cloaca_health").code == 0
     ran = run("cloaca_health", "--max-ready-age", "30")
     assert ran.code == 1
-    assert "FAILED  backlog: 1 ready task, the first for 60 s (workflow 'one'" in ran.out
+    assert re.search("FAILED  backlog: 1 ready task, the first for 6. s .workflow 'one'", ran.out)
 
 
 def test_health_says_that_nobody_serves_what_waits(site):

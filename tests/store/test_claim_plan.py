@@ -22,7 +22,7 @@ from tests.store.rows import (
     tasks_of,
 )
 
-MANY = 100_000
+MANY = 20_000
 # Full reads of a table; SQLite calls the walk through an index a scan too.
 WHOLE = re.compile(
     r"^SCAN (?!.*USING )(t|c|r|cloaca_\w+)\b.*"
