@@ -149,6 +149,15 @@ def silence() -> None:
         context.attach(context.set_value(_SILENCE, True))
 
 
+def flush(seconds: float) -> None:
+    """Let what was recorded be exported, for a process that ends without its exit handlers."""
+    if is_on():
+        # Of the SDK; the API knows nothing of exporters.
+        force: Any = getattr(_api().get_tracer_provider(), "force_flush", None)
+        if force is not None:
+            force(int(seconds * 1000))
+
+
 def _api() -> Any:
     """Return the API if somebody imported it, as whoever sets a provider has; else None.
 

@@ -10,6 +10,9 @@ from types import ModuleType
 import pytest
 from django.db import connection, transaction
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -281,6 +284,18 @@ def test_eager_runs_are_traced_alike(settings, traces, db, workflows_of_test):
     assert parent_of(last) == id_of(sent)
     assert [link.context.span_id for link in last.links] == [id_of(traces.one("process w/a"))]
     assert parent_of(traces.one("query")) == id_of(last)
+
+
+def test_what_is_buffered_leaves_before_a_process_ends_without_its_exit_handlers(monkeypatch):
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=3_600_000))
+    tracing.flush(1.0)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    provider.get_tracer("site").start_span("last words").end()
+    assert exporter.get_finished_spans() == ()
+    tracing.flush(20.0)
+    assert [span.name for span in exporter.get_finished_spans()] == ["last words"]
+    provider.shutdown()
 
 
 def test_only_so_many_spans_are_remembered(runner, traces, monkeypatch):
