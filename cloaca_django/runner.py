@@ -29,7 +29,7 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin
 from cloaca_django.databases import Database
-from cloaca_django.dialect import Session, explained, site_session
+from cloaca_django.dialect import Session, explained, schemas, site_session
 from cloaca_django.engine import (
     eager,
     inputs,
@@ -37,6 +37,7 @@ from cloaca_django.engine import (
     notices,
     results,
     sharing,
+    spans,
     submission,
 )
 from cloaca_django.engine.messages import Ask, Moved
@@ -44,6 +45,7 @@ from cloaca_django.engine.submission import Options, Submission, Submitted
 from cloaca_django.engine.turn import Turn
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.handles import RunHandle
+from cloaca_django.tracing import Quiet
 
 _USE_ENQUEUE = "use enqueue(), which writes the run in your transaction and returns a handle"
 
@@ -287,7 +289,17 @@ class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
         run_id: UUID | None = None,
     ) -> Submission:
         workflow, options = registry.find(workflow_name), self._options(parent=parent)
-        return submission.prepare(workflow, inputs.context(context), options, run_id=run_id)
+        with self._sending(workflow_name, options) as span:
+            made = submission.prepare(
+                workflow, inputs.context(context), options, run_id=run_id,
+                traceparent=span.traceparent,
+            )  # fmt: skip
+            spans.sent(span, [made.id])
+        return made
+
+    def _sending(self, workflow_name: str, options: Options) -> Quiet:
+        schema = self.schema or schemas.tenant_of(connections[self.alias])
+        return spans.sending(workflow_name, schema=schema, queue=options.queue)
 
     def _posted(self, post: Callable[[object], None], asked: Submission) -> Ask:
         ask = Ask(asked, Future())
@@ -299,20 +311,29 @@ class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
     ) -> list[RunHandle]:
         self._check_open()
         workflow = registry.find(workflow_name)
-        asked = [
-            submission.prepare(workflow, Context() if one is None else inputs.context(one), options)
-            for one in contexts
-        ]
-        if not asked:
-            return []
+        with self._sending(workflow_name, options) as span:
+            asked = [
+                submission.prepare(
+                    workflow, Context() if one is None else inputs.context(one), options,
+                    traceparent=span.traceparent,
+                )
+                for one in contexts
+            ]  # fmt: skip
+            if not asked:
+                return []
+            spans.sent(span, [each.id for each in asked])
+            ids = self._submitted(asked)
+        self._release_connection()
+        return [RunHandle(run_id, self) for run_id in ids]
+
+    def _submitted(self, asked: list[Submission]) -> list[UUID]:
+        """Write runs in the caller's transaction; returns their ids, or who holds their keys."""
         with self._here():
             session = site_session(self.alias)
             with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
                 written = submission.submit(session, asked, announces=True)
-                ids = [written.existing.get(each.id, each.id) for each in asked]
                 transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
-        self._release_connection()
-        return [RunHandle(run_id, self) for run_id in ids]
+        return [written.existing.get(each.id, each.id) for each in asked]
 
     def _committed(self, asked: list[Submission], written: Submitted) -> None:
         with notices.within(self.alias, self.schema):

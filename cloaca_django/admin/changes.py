@@ -84,7 +84,7 @@ def state_of(facts: RunFacts) -> RunState:
     row = RunRow(
         id=run.pk, workflow_name=run.workflow_name, status=run.status, revision=run.revision,
         context=run.context, priority=run.priority, queue=run.queue,
-        error_message=run.error_message, tasks=rows,
+        error_message=run.error_message, traceparent=run.traceparent, tasks=rows,
     )  # fmt: skip
     return restore(row)
 

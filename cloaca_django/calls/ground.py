@@ -12,6 +12,7 @@ from cloaca_django.dialect import Session
 from cloaca_django.engine.submission import Options
 from cloaca_django.engine.turn import Turn
 from cloaca_django.handles import RunHandle
+from cloaca_django.tracing import Quiet
 
 
 class Ground:
@@ -59,6 +60,10 @@ class Ground:
         self, workflow_name: str, contexts: Iterable[Context | None], options: Options
     ) -> list[RunHandle]:
         """Write one run per context in the caller's transaction."""
+        raise NotImplementedError
+
+    def _sending(self, workflow_name: str, options: Options) -> Quiet:
+        """Return the block in which runs are submitted, for whoever traces."""
         raise NotImplementedError
 
     def _own_turn(self) -> Turn | None:

@@ -14,7 +14,7 @@ from cloaca_django.core import registry
 from cloaca_django.core.context import Context
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import site_session
-from cloaca_django.engine import bulk, inputs, notices
+from cloaca_django.engine import bulk, inputs, notices, spans
 from cloaca_django.engine.submission import Options
 from cloaca_django.handles import RunHandle
 
@@ -39,8 +39,11 @@ class ManyCalls(Ground):
         self, workflow: Workflow, contexts: Iterable[Context | None], options: Options
     ) -> list[RunHandle]:
         wanted = (Context() if one is None else inputs.context(one) for one in contexts)
-        with self._here():
-            ids = bulk.submit(site_session(self.alias), workflow, wanted, options)
+        with self._sending(workflow.name, options) as span, self._here():
+            ids = bulk.submit(
+                site_session(self.alias), workflow, wanted, options, traceparent=span.traceparent
+            )
+            spans.sent(span, ids)
             transaction.on_commit(lambda: self._committed_in_bulk(workflow, ids), using=self.alias)
         self._release_connection()
         return [self.handle(run_id) for run_id in ids]

@@ -87,6 +87,7 @@ class RunState:
     priority: int = 0
     queue: str = "default"
     error_message: str = ""
+    traceparent: str | None = None
     size: int = 0
     _views: dict[int, dict[str, object]] = field(default_factory=dict)
 
@@ -227,6 +228,7 @@ class RunRow:
     queue: str
     error_message: str
     tasks: list[list[object]]
+    traceparent: str | None = None
 
 
 TASK_COLUMNS = (
@@ -263,6 +265,7 @@ def _restored(row: RunRow) -> RunState:
         priority=row.priority,
         queue=row.queue,
         error_message=row.error_message,
+        traceparent=row.traceparent,
         size=len(row.context) + sum(_lengths(row.tasks)),
     )
 

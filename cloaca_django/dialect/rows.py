@@ -33,6 +33,7 @@ class NewRun:
     timeout_seconds: float | None = None
     is_waiting: bool = False
     error_message: str = ""
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ class Session:
             RunRow(
                 id=self.uuid(row[0]), workflow_name=row[1], status=row[2],
                 revision=self.uuid(row[3]), context=row[4], priority=row[5], queue=row[6],
-                error_message=row[7], tasks=json.loads(row[8] or "[]"),
+                error_message=row[7], traceparent=row[8], tasks=json.loads(row[9] or "[]"),
             )
             for row in found
         ]  # fmt: skip

@@ -78,7 +78,7 @@ RUN_COLUMNS = (
     "id uuid, name text, version text, status text, revision uuid, context text, origin text,"
     " parent uuid, parent_task bigint, schedule uuid, created_by text, reason text,"
     " priority smallint, queue text, key text, start_at timestamptz, timeout float,"
-    " waiting boolean, error text"
+    " waiting boolean, error text, traceparent text"
 )
 
 NEW_TASK_COLUMNS = (
@@ -109,11 +109,11 @@ def insert_runs(d: Fragments, *, runs: str = "") -> str:
             id, workflow_name, workflow_version, status, revision, context, origin, parent_id,
             parent_task_id, schedule_id, created_by, reason, priority, queue, idempotency_key,
             start_at, deadline_at, is_waiting, paused_by, pause_reason, created_at, started_at,
-            finished_at, error_message)
+            finished_at, error_message, traceparent)
         SELECT o_id, o_name, o_version, o_status, o_revision, o_context, o_origin, o_parent,
             o_parent_task, o_schedule, o_created_by, o_reason, o_priority, o_queue, o_key,
             o_start_at, CASE WHEN o_timeout IS NOT NULL THEN {deadline} END, o_waiting, '', '',
-            {d.clock}, {ended}, {ended}, o_error
+            {d.clock}, {ended}, {ended}, o_error, o_traceparent
         FROM {runs or d.source(RUN_COLUMNS)} WHERE true
         ON CONFLICT DO NOTHING RETURNING id"""
 
@@ -208,7 +208,7 @@ def load_runs(d: Fragments) -> str:
     """Read runs with their tasks, in one statement so that both are of one moment."""
     return f"""
         SELECT r.id, r.workflow_name, r.status, r.revision, r.context, r.priority, r.queue,
-            r.error_message, ({d.tasks_as_json(TASK_COLUMNS)})
+            r.error_message, r.traceparent, ({d.tasks_as_json(TASK_COLUMNS)})
         FROM cloaca_run r WHERE r.id IN (SELECT o_id FROM {d.source("id uuid")})"""
 
 

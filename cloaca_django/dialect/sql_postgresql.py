@@ -177,7 +177,9 @@ def _picked(columns: str, given: Mapping[str, str]) -> str:
     return ", ".join(f"{given.get(name, f'o.o_{name}')} AS o_{name}" for name in names)
 
 
-CLAIMED_FACTS = ("workflow_name", "status", "priority", "queue", "error_message")
+CLAIMED_FACTS = (
+    "workflow_name", "status", "priority", "queue", "error_message", "traceparent",
+)  # fmt: skip
 
 
 def claim_statement(d: PostgresFragments) -> str:

@@ -26,10 +26,15 @@ def takes(session: Session, workflow: Workflow) -> bool:
 
 
 def submit(
-    session: Session, workflow: Workflow, contexts: Iterable[Context], options: Options
+    session: Session,
+    workflow: Workflow,
+    contexts: Iterable[Context],
+    options: Options,
+    *,
+    traceparent: str | None = None,
 ) -> list[UUID]:
     """Write one run per context, all or none, and announce them; returns their ids in order."""
-    model = Submission(UUID(int=0), workflow, {}, "{}", options)
+    model = Submission(UUID(int=0), workflow, {}, "{}", options, traceparent)
     run, tasks = submission.pattern(model)
     news = submission.news_of([model])
     texts = (submission.encoded(workflow, context)[1] for context in contexts)

@@ -27,6 +27,7 @@ from cloaca_django.engine import (
     notices,
     operations,
     settlement,
+    spans,
 )
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
@@ -139,12 +140,14 @@ def _in_savepoint(job: Job, host: EagerHost, handle: TaskHandle | None) -> Outco
         mark = str(connection.savepoint())
         before = connections.open_blocks()
         # As a worker's thread, it is brought back from wherever a body leaves it.
-        with tenancy.entered(host.alias, host.schema) if host.schema else nullcontext():
+        inside = tenancy.entered(host.alias, host.schema) if host.schema else nullcontext()
+        with inside, spans.around(job, schema=host.schema):
             if job.task.is_async:
                 # What it asks of Django is done on this thread, and so in the savepoint.
                 outcome = async_to_sync(execution.perform_async)(job, handle, before)
             else:
                 outcome = execution.perform(job, handle)
+            spans.came_to(job, outcome)
         connections.unwind(before)
         if outcome.failure is not None:
             # An inner atomic block that failed asks for a rollback; the savepoint is that.

@@ -78,6 +78,9 @@ class Job:
     started: float | None = None
     thread_id: int | None = None
     worker: UUID | None = None
+    queue: str = "default"
+    dependencies: tuple[int, ...] = ()
+    traceparent: str | None = None
     # Set when this job's outcome no longer counts: timed out, cancelled or fenced.
     cancelled: Flag = field(default_factory=Flag)
     # Its outcome was taken, or nobody waits for it any more: a claim has one outcome.
@@ -126,6 +129,9 @@ def job_for(assignment: Assignment, task: Task, *, worker: UUID | None = None) -
         policy=row.policy,
         seen=state.seen_by(assignment.position),
         worker=worker,
+        queue=state.queue,
+        dependencies=state.shape.dependencies[assignment.position],
+        traceparent=state.traceparent,
     )
 
 

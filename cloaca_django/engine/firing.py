@@ -23,7 +23,7 @@ from cloaca_django.core.states import Origin, OverlapPolicy
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import Session, sql_schedules
 from cloaca_django.dialect.rows import DueSchedule
-from cloaca_django.engine import salvage, submission
+from cloaca_django.engine import salvage, spans, submission
 from cloaca_django.engine.capture import storable
 from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.submission import Options, Submission, Submitted
@@ -264,8 +264,12 @@ def submission_at(
     schedule: Timed, time: datetime, *, workflow: Workflow, options: Options
 ) -> Submission:
     """Return the run of a schedule for one of its times. Raises InvalidContext, InvalidParams."""
-    context = schedule_facts.run_context(schedule, time, decode(schedule.context))
-    return submission.prepare(workflow, context, options)
+    facts = {"schedule_id": str(schedule.id), "scheduled_time": time.isoformat()}
+    with spans.sending(workflow.name, queue=options.queue, **facts) as span:
+        context = schedule_facts.run_context(schedule, time, decode(schedule.context))
+        made = submission.prepare(workflow, context, options, traceparent=span.traceparent)
+        spans.sent(span, [made.id])
+    return made
 
 
 def park(session: Session, parked: Mapping[UUID, str]) -> None:

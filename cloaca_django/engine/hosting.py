@@ -22,7 +22,7 @@ from uuid import UUID
 from cloaca_django import tenancy
 from cloaca_django.core.context import Context
 from cloaca_django.dialect import DRIVER_ERRORS, Session, is_transient
-from cloaca_django.engine import aborting, completing, connections, execution, operations
+from cloaca_django.engine import aborting, completing, connections, execution, operations, spans
 from cloaca_django.engine.execution import Job
 from cloaca_django.engine.handle import AsyncTaskHandle, TaskHandle
 from cloaca_django.engine.holders import Holders
@@ -203,12 +203,13 @@ class JobHost:
         )
         begun = job.started is not None or not may_pass
         outcome = execution.escaped(job, error) if begun else execution.not_begun(job)
+        spans.came_to(job, outcome)
         self._finish(job, outcome, None)
 
     def _carry_out(self, job: Job) -> None:
         handle = TaskHandle(job, self) if job.task.wants_handle else None
         connections.tidy()
-        with self._in_schema():
+        with self._in_schema(), spans.around(job, schema=self.schema):
             if job.policy.atomic:
                 outcome = completing.perform_atomic(
                     job, handle, alias=self.alias, worker=self._worker()
@@ -216,6 +217,7 @@ class JobHost:
             else:
                 outcome = execution.perform(job, handle)
             execution.end(job)
+            spans.came_to(job, outcome)
         connections.tidy()
         self._finish(job, outcome, handle)
 
@@ -227,7 +229,9 @@ class JobHost:
         handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None
         async with self._in_schema_async():
             before = await connections.tidy_before_async()
-            outcome = await execution.perform_async(job, handle, before)
+            with spans.around(job, schema=self.schema):
+                outcome = await execution.perform_async(job, handle, before)
+                spans.came_to(job, outcome)
             await connections.tidy_after_async(before)
         self._finish(job, outcome, handle)
 

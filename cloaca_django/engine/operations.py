@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from cloaca_django import ids
@@ -19,8 +20,8 @@ from cloaca_django.core.states import RUN_FINAL, Origin, RunStatus, TaskStatus
 from cloaca_django.core.workflow import Workflow
 from cloaca_django.dialect import Session, sql, sql_workers
 from cloaca_django.dialect.rows import EndedRun, LockedRun
-from cloaca_django.engine import inputs, notices, submission
-from cloaca_django.engine.submission import Options, Submission
+from cloaca_django.engine import inputs, notices, spans, submission
+from cloaca_django.engine.submission import Options
 from cloaca_django.errors import InvalidTransition, RunNotFound, WorkflowNotFound
 
 logger = logging.getLogger("cloaca_django.run")
@@ -192,12 +193,14 @@ def replay(
         timeout_seconds=timeout_seconds, idempotency_key=idempotency_key, created_by=by,
         reason=reason,
     )  # fmt: skip
-    prepared = submission.prepare(workflow, Context.trusted(state.initial), facts)
-    again = Submission(
-        prepared.id, workflow, prepared.initial, prepared.context, facts, taken_over=done
-    )
-    with session.transaction():
-        written = submission.submit(session, [again], announces=True)
+    with spans.sending(workflow.name, queue=row.queue, schema=session.schema) as span:
+        prepared = submission.prepare(
+            workflow, Context.trusted(state.initial), facts, traceparent=span.traceparent
+        )
+        spans.sent(span, [prepared.id])
+        again = replace(prepared, taken_over=done)
+        with session.transaction():
+            written = submission.submit(session, [again], announces=True)
     notices.publish_submitted(written)
     return written.existing.get(again.id, again.id)
 

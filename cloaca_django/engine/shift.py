@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from cloaca_django import VERSION, clock, ids
+from cloaca_django import VERSION, clock, ids, tracing
 from cloaca_django.conf import settings
 from cloaca_django.core.options import FULL
 from cloaca_django.core.states import WorkerKind, WorkerState
@@ -297,7 +297,11 @@ class Shift:
         )
 
     def _spawn(self, target: Callable[[], None], name: str) -> threading.Thread:
-        thread = threading.Thread(target=target, name=name, daemon=True)
+        def serve() -> None:
+            tracing.silence()
+            target()
+
+        thread = threading.Thread(target=serve, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
         return thread

@@ -53,6 +53,8 @@ class Submission:
     initial: dict[str, object]
     context: str
     options: Options
+    # The span that submits it; None: nobody traces.
+    traceparent: str | None = None
     # A repeated run takes over what its model completed: writes by position.
     taken_over: Mapping[int, str] | None = None
 
@@ -74,10 +76,11 @@ def prepare(
     options: Options = Options(),
     *,
     run_id: UUID | None = None,
+    traceparent: str | None = None,
 ) -> Submission:
     """Check the inputs of a run and encode them; nothing is written yet."""
     initial, text = encoded(workflow, context)
-    return Submission(run_id or ids.new_run_id(), workflow, initial, text, options)
+    return Submission(run_id or ids.new_run_id(), workflow, initial, text, options, traceparent)
 
 
 def encoded(workflow: Workflow, context: Context) -> tuple[dict[str, object], str]:
@@ -131,6 +134,7 @@ def new_state(submission: Submission) -> RunState:
         ],
         priority=submission.options.priority,
         queue=submission.options.queue,
+        traceparent=submission.traceparent,
         size=len(submission.context) + 300 * len(workflow.tasks),
     )
     for position, changes in (submission.taken_over or {}).items():
@@ -252,6 +256,7 @@ def _run_row(submission: Submission, state: RunState) -> NewRun:
         start_at=options.start_at,
         timeout_seconds=options.timeout_seconds,
         is_waiting=workflow.max_running is not None and state.status is RunStatus.PENDING,
+        traceparent=submission.traceparent,
     )
 
 

@@ -22,11 +22,12 @@ from cloaca_django.engine import (
     notices,
     operations,
     salvage,
+    spans,
 )
 from cloaca_django.engine.agenda import Crowd
 from cloaca_django.engine.carrier import Carrier
 from cloaca_django.engine.claiming import Assignment
-from cloaca_django.engine.execution import timed_out, unreadable
+from cloaca_django.engine.execution import Job, timed_out, unreadable
 from cloaca_django.engine.firing import Firing
 from cloaca_django.engine.messages import (
     WAKE,
@@ -106,8 +107,7 @@ class Turn(Carrier):
         """Do everything that is due now in one transaction; False when there was nothing."""
         self._collect()
         for job, limit in self.limits.overdue():
-            self._abandon(job)
-            self.batch.outcomes.append(timed_out(job, limit))
+            self._give_up(job, limit)
         try:
             session = self._connected()
             self._take_news(session)
@@ -133,6 +133,13 @@ class Turn(Carrier):
         except Exception as error:
             self._recover(error)
         return True
+
+    def _give_up(self, job: Job, limit: float) -> None:
+        """Let a job go that outlived its limit; its attempt is over, whatever its body does."""
+        outcome = timed_out(job, limit)
+        spans.came_to(job, outcome)
+        self._abandon(job)
+        self.batch.outcomes.append(outcome)
 
     def _take_news(self, session: Session) -> None:
         """Look at once if somebody else wrote to the database."""

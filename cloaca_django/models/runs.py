@@ -83,6 +83,13 @@ class PipelineExecution(models.Model):
     error_message = models.TextField(
         default="", blank=True, help_text="The first failure, or why the run was ended."
     )
+    traceparent = models.CharField(
+        max_length=55,
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The span that submitted it, as in W3C Trace Context; empty: nobody traced.",
+    )
 
     # Set by RunQuerySet.with_shown_status().
     shown_status: str

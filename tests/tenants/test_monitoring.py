@@ -10,8 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from cloaca_django import Context, DefaultRunner
 from cloaca_django.engine import meter
 from tests.interface.commands import a_worker, run
+from tests.interface.conftest import until
+from tests.interface.traces import traces
 from tests.tenants.conftest import in_tenant
 from tests.tenants.directory.models import Domain, Tenant
+from tests.tenants.workers import enqueue, is_done, make_worker
+
+__all__ = ["make_worker", "traces"]
 
 TOKEN = "a-token-of-this-test"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -115,3 +120,13 @@ def test_a_worker_of_tenants_counts_for_each(tenants):
         meter.switch_off()
     ended = {one.labels: one.values[0] for one in counts.series() if one.measure is meter.RUNS}
     assert ended == {("mark", "Completed", tenant.schema_name): 1.0 for tenant in tenants}
+
+
+def test_spans_say_of_which_tenant_they_are(tenants, make_worker, traces):
+    first, second = tenants
+    make_worker(concurrency=2)
+    runs = {tenant.schema_name: str(enqueue(tenant, "mark", text="x")) for tenant in tenants}
+    until(lambda: is_done(first) and is_done(second))
+    for found in (traces.named("send mark", count=2), traces.named("process mark/write", count=2)):
+        assert {s.attributes["cloaca.schema"]: s.attributes["cloaca.run_id"] for s in found} == runs
+    assert len({span.context.trace_id for span in traces.all()}) == 2

@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 from django.db import connections
 from django.utils import autoreload
 
-from cloaca_django import conf, tenancy
+from cloaca_django import conf, tenancy, tracing
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.options import QUEUE_NAME
@@ -27,6 +27,8 @@ from cloaca_django.management import command, metering, reloading
 from cloaca_django.management.reloading import Reloader
 
 MAX_PROCESSES = 64
+# How long the export of the last spans may take, when no exit handler does it.
+FLUSH_SECONDS = 2.0
 
 
 class Command(command.Command):
@@ -98,6 +100,7 @@ class Command(command.Command):
             if self._leaves_threads:
                 # A body that blocks, or a pool it started, would hold up the interpreter's exit.
                 logging.shutdown()
+                tracing.flush(FLUSH_SECONDS)
                 self.stdout.flush()
                 self.stderr.flush()
                 os._exit(code if isinstance(code, int) else command.DONE)
