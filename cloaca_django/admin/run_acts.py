@@ -152,10 +152,15 @@ def made_by(key: str | None) -> UUID | None:
     return found
 
 
+def made_before(run: UUID) -> Done:
+    """Return what came of a form that is sent once more: nothing, and that is not logged."""
+    return Done(_("This run was started already: %s") % run, "", run, is_repeat=True)
+
+
 def _again(verb: str, *, from_start: bool) -> Callable[[Doing], Done]:
     def perform(doing: Doing) -> Done:
         if (before := made_by(doing.key)) is not None:
-            return Done(_("This run was started already: %s") % before, "", before)
+            return made_before(before)
         made = runner().replay(
             doing.row.pk, from_start=from_start, idempotency_key=doing.key, by=doing.by,
             reason=doing.reason,

@@ -8,9 +8,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from cloaca_django.admin import access
+from cloaca_django.admin import access, run_acts
 from cloaca_django.admin.confirming import Act, Counting, Doing, Done, Why
-from cloaca_django.admin.run_acts import runner
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.engine import timetable
@@ -74,7 +73,11 @@ def _disable(doing: Doing) -> Done:
 
 
 def _trigger(doing: Doing) -> Done:
-    handle = runner().trigger_cron_schedule(doing.row.pk, by=doing.by, reason=doing.reason)
+    if (before := run_acts.made_by(doing.key)) is not None:
+        return run_acts.made_before(before)
+    handle = run_acts.runner().trigger_cron_schedule(
+        doing.row.pk, by=doing.by, reason=doing.reason, idempotency_key=doing.key
+    )
     return Done(_("The run was started."), f"Triggered run {handle.id}.", handle.id)
 
 

@@ -182,7 +182,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
         by, reason = access.name_of(request), about.cleaned_data["reason"].strip()
         key = about.key_for(control)
         if (before := run_acts.made_by(key)) is not None:
-            messages.success(request, _("This run was started already: %s") % before)
+            messages.warning(request, _("This run was started already: %s") % before)
             return before
         try:
             # As the command does: who asks is not for callers of enqueue() to say.
