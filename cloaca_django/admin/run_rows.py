@@ -40,6 +40,13 @@ class Facts:
     done: int
     total: int
 
+    @property
+    def wrong(self) -> str:
+        """Late or stalled, where it is: a word of the vocabulary."""
+        if attention.STALLED in self.tags:
+            return vocabulary.STALLED
+        return vocabulary.LATE if attention.LATE in self.tags else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Pip:

@@ -12,7 +12,15 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from cloaca_django import clock
-from cloaca_django.admin import access, dashboard, plain, spans, tenant, vocabulary
+from cloaca_django.admin import (
+    access,
+    dashboard,
+    plain,
+    schedule_preview,
+    spans,
+    tenant,
+    vocabulary,
+)
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
 from cloaca_django.models import CronSchedule, PipelineExecution
@@ -66,6 +74,12 @@ def exact(moment: datetime | None) -> str:
 def text(value: object) -> str:
     """Return what a program wrote without its control characters."""
     return plain.text(str(value))
+
+
+@register.filter(name="cloaca_sentence")
+def sentence(row: CronSchedule) -> str:
+    """Return when a schedule runs, in words; its expression where it cannot be read."""
+    return schedule_preview.sentence(row) or row.cron_expression
 
 
 @register.filter(name="cloaca_rest")
