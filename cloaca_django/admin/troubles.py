@@ -52,9 +52,9 @@ def of_runs(request: HttpRequest, rows: RunRows, runs: Sequence[Any]) -> Iterato
             says = plain.first_line(run.error_message, MAX_WORDS)
             yield Trouble(run.workflow_name, says, run.finished_at, run.status, run, may)
         else:
-            says = _WHY.get(facts.wrong, "") or facts.sentence
+            says = str(_WHY.get(facts.wrong, "")) or facts.sentence
             shown = facts.wrong or run.shown_status
-            yield Trouble(run.workflow_name, str(says), run.created_at, shown, run)
+            yield Trouble(run.workflow_name, says, run.created_at, shown, run)
 
 
 def of_schedules(late: Sequence[Any], parked: Sequence[Any]) -> Iterator[Trouble]:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Min
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -218,9 +219,9 @@ def _health(name: str, rows: Sequence[Any], lengths: Sequence[float], total: flo
 
 
 def drawing(
-    name: str, workflow: Workflow | None, stored: Sequence[WorkflowDefinition],
-    judged: Mapping[str, Health],
-) -> graphs.Drawing | None:  # fmt: skip
+    request: HttpRequest, name: str, workflow: Workflow | None,
+    stored: Sequence[WorkflowDefinition], judged: Mapping[str, Health],
+) -> graphs.Graph | None:  # fmt: skip
     """Draw a workflow as code declares it, else as it was stored last."""
     if workflow is None and not stored:
         return None
@@ -234,7 +235,7 @@ def drawing(
         )
         for node in picture.nodes
     ]  # fmt: skip
-    return graphs.draw(nodes, label=_("Graph: %s") % name)
+    return graphs.shown(nodes, request, label=_("Graph: %s") % name)
 
 
 def _words(detail: str, judged: Health | None) -> str:

@@ -116,7 +116,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
             request, "workflow.html", title=name, original=control, control=control,
             workflow=workflow, versions=stored, record=workflow_reads.record(runs),
             last=runs[0] if runs else None, health=judged,
-            drawing=workflow_reads.drawing(name, workflow, stored, by_name),
+            graph=workflow_reads.drawing(request, name, workflow, stored, by_name),
             inputs=_declared(workflow), schedules=planned, module=_module(workflow),
             next_run=_first_of(planned),
             now=overview.read_clock(alias), buttons=list(self._buttons(request, control)),

@@ -19,6 +19,7 @@ from cloaca_django.admin import (
     schedule_preview,
     spans,
     tenant,
+    tracebacks,
     vocabulary,
 )
 from cloaca_django.conf import settings
@@ -86,6 +87,13 @@ def sentence(row: CronSchedule) -> str:
 def rest(count: int) -> str:
     """Return ``and 3 more``; empty for none."""
     return _("and %d more") % count if count > 0 else ""
+
+
+@register.inclusion_tag("admin/cloaca_django/part_traceback.html", name="cloaca_traceback")
+def traceback(written: str, attempt: Any) -> dict[str, Any]:
+    """Show a traceback with the frames of libraries folded."""
+    # Not localized: an id is no number.
+    return {"parts": tracebacks.parts_of(plain.text(written)), "id": f"trace-{attempt}"}
 
 
 @register.inclusion_tag("admin/cloaca_django/part_missing_worker.html", name="cloaca_bar")
