@@ -231,5 +231,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
   // A list of suggestions shows what fits the text: a name that is there is replaced by typing.
-  fields.timezone.addEventListener("focus", () => fields.timezone.select());
+  for (const field of form.querySelectorAll("input[list=cloaca-zones], input[list=cloaca-workflows]")) {
+    field.addEventListener("focus", () => field.select());
+  }
 });
