@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from cloaca_django.admin import saying
 from cloaca_django.admin.run_reads import RunFacts
 from cloaca_django.core.merge import REMOVED, Path, Write
 from cloaca_django.core.progress import TASK_COLUMNS, RunRow, RunState, restore
@@ -66,7 +67,7 @@ def read(facts: RunFacts, *, may_see: bool) -> Contents:
     try:
         state = state_of(facts)
     except UnreadableContext as error:
-        return Contents([], 0, [], [], str(error))
+        return Contents([], 0, [], [], saying.of_context(error))
     found = _changes(facts, state, may_see)
     shown = [change for _at, change in zip(range(MAX_ROWS), found, strict=False)]
     return Contents(

@@ -60,13 +60,15 @@ class Doing:
 class Done:
     """What came out: a sentence for people, one for the log, and the run that was made, if any.
 
-    ``is_gone`` says that the row does not exist any more. An empty ``logged`` is not logged.
+    ``is_gone`` says that the row does not exist any more; ``is_repeat`` that a form was sent once
+    more, and did nothing. An empty ``logged`` is not logged.
     """
 
     says: str
     logged: str
     run: UUID | None = None
     is_gone: bool = False
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def ask(page: ReadOnlyAdmin, request: HttpRequest, object_id: str, *, act: Act) 
     if request.method == "POST" and form.is_valid():
         done = attempt(page, request, row, act=act, form=form)
         if done is not None:
-            messages.success(request, done.says)
+            tell = messages.warning if done.is_repeat else messages.success
+            tell(request, done.says)
         return HttpResponseRedirect(_place_after(page, row, done))
     return page.page(
         request,
@@ -255,8 +258,10 @@ def do_to_many(
         return HttpResponseRedirect(page.url("changelist"))
     chosen = sort_out(rows, act)
     done = [attempt(page, request, row, act=act, form=form) for row in chosen.eligible]
-    count = sum(one is not None for one in done)
+    count = sum(one is not None and not one.is_repeat for one in done)
     text = counting.done(count)
+    if repeats := sum(one is not None and one.is_repeat for one in done):
+        text += " " + ngettext("%d was sent already.", "%d were sent already.", repeats) % repeats
     if left := len(chosen.refused):
         text += " " + ngettext("%d was left alone.", "%d were left alone.", left) % left
     messages.success(request, text) if count else messages.warning(request, text)

@@ -20,7 +20,7 @@ from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.states import RunStatus
 from cloaca_django.dialect import history
-from cloaca_django.models import CronSchedule, PipelineExecution
+from cloaca_django.models import CronSchedule, PipelineExecution, WorkflowControl
 
 MAX_SHOWN = 8
 MAX_SCHEDULES = 200
@@ -46,6 +46,7 @@ class Dashboard:
     throughput: Throughput
     is_new: bool
     example: str
+    sees_workflows: bool
     poll: int
 
 
@@ -54,7 +55,7 @@ def read(request: HttpRequest) -> Dashboard:
     alias = settings.DATABASE
     glance = history.glance(alias, most=standing.MAX_COUNTED)
     at = glance.at
-    ended = throughput.read(alias, at, counted_since=glance.counted_since)
+    ended = throughput.read(alias, glance)
     timetable = _timetable(alias, at)
     workers = run_reads.read_workers(alias, at)
     unfinished = _unfinished(alias)
@@ -73,7 +74,7 @@ def read(request: HttpRequest) -> Dashboard:
         troubles=[
             *troubles.of_runs(request, rows, needy[:MAX_SHOWN]),
             *troubles.of_schedules(timetable.late, timetable.parked),
-            *(troubles.of_workflows(alias) if glance.has_paused else ()),
+            *troubles.of_workflows(glance.paused),
         ],
         has_more_troubles=len(needy) > MAX_SHOWN,
         active=[(row, rows.facts(row)) for row in unfinished.begun],
@@ -82,8 +83,9 @@ def read(request: HttpRequest) -> Dashboard:
         workers=workers,
         is_workerless=run_reads.is_workerless(alias, workers),
         throughput=ended,
-        is_new=_is_new(alias, ended, unfinished),
+        is_new=not glance.has_runs,
         example=next(iter(registry.names()), ""),
+        sees_workflows=access.may_view(request, WorkflowControl),
         poll=round(1000 * max(seconds, LIVE_SECONDS)) if seconds else 0,
     )  # fmt: skip
 
@@ -136,8 +138,3 @@ def _needy(alias: str, at: datetime) -> Sequence[Any]:
     """Return the newest runs that need somebody, one more than are shown."""
     found: Any = attention.runs(alias, at)
     return list(found.with_shown_status().defer("context").newest_first()[: MAX_SHOWN + 1])
-
-
-def _is_new(alias: str, ended: Throughput, unfinished: _Unfinished) -> bool:
-    has_some = bool(ended.total or unfinished.begun)
-    return not has_some and not PipelineExecution.objects.using(alias).exists()

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from cloaca_django.admin import vocabulary
+from cloaca_django.admin.vocabulary import Text
 from cloaca_django.core import graph
+from cloaca_django.core.drawing.downward import plan_down
 from cloaca_django.core.drawing.geometry import NODE_HEIGHT, Plan, plan
 from cloaca_django.core.drawing.svg import LETTER, MAX_LETTERS, cut, letters
-from cloaca_django.core.states import TaskStatus
+from cloaca_django.core.states import TASK_FINAL, TaskStatus
 
 MAX_NODES = 300
+# A graph of so many layers is turned on a narrow page, unless it is so large that it weighs.
+LONG = 7
+MAX_TURNED = 60
+DOWN = "down"
 WORDS_WIDTH = 148.0
+_GONE = TASK_FINAL - {TaskStatus.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +80,75 @@ class Drawing:
     is_collapsed: bool
 
 
-def draw(nodes: Sequence[Node], *, label: str) -> Drawing:
+@dataclass(frozen=True, slots=True)
+class Toggle:
+    """A link that shows the same graph in another way. ``query`` keeps what else was asked for."""
+
+    label: Text
+    query: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph as it was asked for. ``narrow`` is drawn in its place where the page is narrow."""
+
+    wide: Drawing | None
+    narrow: Drawing | None
+    directions: Sequence[Toggle]
+    finished: Toggle | None = None
+
+
+def shown(
+    nodes: Sequence[Node], request: HttpRequest, *, label: str, finished: Toggle | None = None
+) -> Graph:
+    """Draw tasks as the reader wishes: from left to right, or from top to bottom."""
+    asked = request.GET.get("graph", "")
+    directions = [
+        Toggle(text, _query(request, "graph", value), (asked == DOWN) == (value == DOWN))
+        for text, value in ((_("→ left to right"), "right"), (_("↓ top down"), DOWN))
+    ]
+    if not nodes:
+        return Graph(None, None, directions, finished)
+    wide = draw(nodes, label=label, is_down=asked == DOWN)
+    narrow = None
+    if asked not in {DOWN, "right"} and len(nodes) <= MAX_TURNED:
+        levels = graph.levels({node.name: node.dependencies for node in nodes})
+        narrow = draw(nodes, label=label, is_down=True) if len(levels) >= LONG else None
+    return Graph(wide, narrow, directions, finished)
+
+
+def without_finished(
+    nodes: Sequence[Node], request: HttpRequest
+) -> tuple[Sequence[Node], Toggle | None]:
+    """Leave out what has ended well, if that is asked for, and offer it where there is any."""
+    is_asked = request.GET.get("finished") == "hide"
+    open_ones = {node.name for node in nodes if node.status not in _GONE}
+    if len(open_ones) == len(nodes) or not (open_ones or is_asked):
+        return nodes, None
+    value = "" if is_asked else "hide"
+    toggle = Toggle(_("hide what is finished"), _query(request, "finished", value), is_asked)
+    if not is_asked:
+        return nodes, toggle
+    return [
+        replace(node, dependencies=tuple(n for n in node.dependencies if n in open_ones))
+        for node in nodes if node.name in open_ones
+    ], toggle  # fmt: skip
+
+
+def _query(request: HttpRequest, name: str, value: str) -> str:
+    kept = request.GET.copy()
+    kept.pop(name, None)
+    if value:
+        kept[name] = value
+    return f"?{kept.urlencode()}"
+
+
+def draw(nodes: Sequence[Node], *, label: str, is_down: bool = False) -> Drawing:
     """Draw tasks, in topological order; of more than ``MAX_NODES`` only the layers."""
     is_collapsed = len(nodes) > MAX_NODES
     drawn = _layers(nodes) if is_collapsed else nodes
-    where = _plan(tuple((node.name, node.dependencies) for node in drawn))
+    where = _plan(tuple((node.name, node.dependencies) for node in drawn), is_down)
     by_name = {node.name: node for node in drawn}
     return Drawing(
         width=f"{where.width:.0f}",
@@ -91,11 +163,11 @@ def draw(nodes: Sequence[Node], *, label: str) -> Drawing:
 
 # A run's graph stays the same while its statuses change, and is drawn every two seconds.
 @lru_cache(maxsize=64)
-def _plan(edges: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
+def _plan(edges: tuple[tuple[str, tuple[str, ...]], ...], is_down: bool) -> Plan:
     widths = {
         name: max(WORDS_WIDTH, LETTER * min(MAX_LETTERS, letters(name)) + 28) for name, _ in edges
     }
-    return plan(dict(edges), widths)
+    return (plan_down if is_down else plan)(dict(edges), widths)
 
 
 def _shape(node: Node, where: Plan) -> Shape:

@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
-from cloaca_django.admin import access, spans
+from cloaca_django.admin import access, logged, spans
 from cloaca_django.conf import settings
 
 
@@ -57,6 +57,16 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     # -- pages
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show who did what to a row, in the reader's language."""
+        answer = super().history_view(request, object_id, extra_context)
+        shown = getattr(answer, "context_data", None) or {}
+        for entry in shown.get("action_list", ()):
+            entry.change_message = logged.in_words(entry.change_message)
+        return answer
 
     def url(self, name: str, *args: Any) -> str:
         """Return the URL of one of this table's pages, as ``changelist`` or ``cancel``."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin import access, vocabulary
+from cloaca_django.admin import access, logged, vocabulary
 from cloaca_django.admin.confirming import Act, Doing, Done, Why
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
@@ -123,24 +123,24 @@ def _listed(names: list[str]) -> str:
 
 def _cancel(doing: Doing) -> Done:
     runner().cancel(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The run was cancelled."), _logged(str(RunStatus.CANCELLED), doing))
+    return Done(_("The run was cancelled."), logged.entry("Cancelled", doing.reason))
 
 
 def _pause(doing: Doing) -> Done:
     runner().pause(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The run is paused."), _logged(str(RunStatus.PAUSED), doing))
+    return Done(_("The run is paused."), logged.entry("Paused", doing.reason))
 
 
 def _resume(doing: Doing) -> Done:
     runner().resume(doing.row.pk, by=doing.by)
-    return Done(_("The run goes on."), "Resumed.")
+    return Done(_("The run goes on."), logged.entry("Resumed"))
 
 
 def _delete(doing: Doing) -> Done:
     with closing(open_session(settings.DATABASE)) as session:
         retention.delete_run(session, doing.row.pk, by=doing.by)
-    logged = f"Deleted: {doing.reason}" if doing.reason else "Deleted."
-    return Done(_("The run was deleted."), logged, is_gone=True)
+    told = logged.entry("Deleted", doing.reason)
+    return Done(_("The run was deleted."), told, is_gone=True)
 
 
 def made_by(key: str | None) -> UUID | None:
@@ -152,23 +152,23 @@ def made_by(key: str | None) -> UUID | None:
     return found
 
 
-def _again(verb: str, *, from_start: bool) -> Callable[[Doing], Done]:
+def made_before(run: UUID) -> Done:
+    """Return what came of a form that is sent once more: nothing, and that is not logged."""
+    return Done(_("This run was started already: %s") % run, "", run, is_repeat=True)
+
+
+def _again(text: str, *, from_start: bool) -> Callable[[Doing], Done]:
     def perform(doing: Doing) -> Done:
         if (before := made_by(doing.key)) is not None:
-            return Done(_("This run was started already: %s") % before, "", before)
+            return made_before(before)
         made = runner().replay(
             doing.row.pk, from_start=from_start, idempotency_key=doing.key, by=doing.by,
             reason=doing.reason,
         )  # fmt: skip
         says = _("A new run was started: %s") % made.id
-        return Done(says, _logged(f"{verb} as {made.id}", doing), made.id)
+        return Done(says, logged.entry(text, doing.reason, run=made.id), made.id)
 
     return perform
-
-
-def _logged(text: str, doing: Doing) -> str:
-    """Return an entry of the log; those are English, as Django stores its own."""
-    return f"{text}: {doing.reason}" if doing.reason else f"{text}."
 
 
 CANCEL = Act(
@@ -186,12 +186,12 @@ RESUME = Act(
 RETRY = Act(
     "retry", access.RETRY, gettext_lazy("Retry from failure…"),
     gettext_lazy("Retry %(what)s from where it failed?"), gettext_lazy("Yes, retry it"),
-    _explain_retry, _if_retryable, _again("Retried", from_start=False),
+    _explain_retry, _if_retryable, _again("Retried as %(run)s", from_start=False),
 )  # fmt: skip
 RERUN = Act(
     "rerun", access.RUN, gettext_lazy("Run again…"),
     gettext_lazy("Run %(what)s again from the start?"), gettext_lazy("Yes, run it again"),
-    _explain_rerun, _if_repeatable, _again("Run again", from_start=True),
+    _explain_rerun, _if_repeatable, _again("Run again as %(run)s", from_start=True),
 )  # fmt: skip
 
 DELETE = Act(

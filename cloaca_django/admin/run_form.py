@@ -12,6 +12,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from cloaca_django.admin import saying
 from cloaca_django.admin.confirming import MAX_REASON, OnceForm
 from cloaca_django.core.context import Context
 from cloaca_django.core.params import REQUIRED, Param
@@ -66,12 +67,14 @@ def context_of(text: str) -> dict[str, Any]:
         json.loads(text, object_pairs_hook=_object)
         return Context.from_json(text).to_dict()
     except json.JSONDecodeError as error:
-        where = {"line": error.lineno, "column": error.colno, "problem": error.msg}
-        raise forms.ValidationError(
-            _("line %(line)d, column %(column)d: %(problem)s") % where
-        ) from error
-    except (InvalidContext, ValueError, RecursionError) as error:
-        raise forms.ValidationError(str(error)[:500]) from error
+        raise forms.ValidationError(saying.of_json(error)) from error
+    except InvalidContext as error:
+        raise forms.ValidationError(saying.of_context(error)[:500]) from error
+    except RecursionError as error:
+        raise forms.ValidationError(_("nested too deeply")) from error
+    except ValueError as error:
+        text = _("a number that JSON does not have, or of too many digits")
+        raise forms.ValidationError(text) from error
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

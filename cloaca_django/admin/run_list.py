@@ -21,9 +21,18 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from cloaca_django.admin import access, confirming, run_acts, run_filters, spans
+from cloaca_django.admin import (
+    access,
+    confirming,
+    run_acts,
+    run_filters,
+    run_months,
+    run_reads,
+    spans,
+)
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.read_only import ReadOnlyAdmin
+from cloaca_django.admin.run_months import Month
 from cloaca_django.admin.run_rows import Facts, RunRows
 from cloaca_django.conf import settings
 from cloaca_django.core.states import Origin
@@ -52,11 +61,12 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class RunList(ChangeList):
-    """Django's list, with ``before=<id>`` and what the columns of a page need, read together."""
+    """Django's list, by the month, and what the columns of a page need, read together."""
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         found: dict[str, Any] = super().get_filters_params(params)
-        found.pop(BEFORE, None)
+        for name in (BEFORE, run_months.MONTH):
+            found.pop(name, None)
         return found
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
@@ -71,6 +81,7 @@ class RunList(ChangeList):
         self.result_list = rows
         page: Any = self.model_admin
         self.at = page.read_columns(rows)
+        self.months = run_months.around(self.model_admin.month(request), self.at, self._of_month)
         is_capped = self.result_count >= MAX_COUNTED
         self.older = ""
         is_last = self.page_num == self.paginator.num_pages
@@ -84,6 +95,10 @@ class RunList(ChangeList):
         if not self.query and not self.has_active_filters:
             # Else Django offers to show all of what is shown already.
             self.full_result_count = self.result_count
+
+    def _of_month(self, month: str) -> str:
+        changed = {run_months.MONTH: month} if month else {}
+        return self.get_query_string(changed, ["p", BEFORE, *([] if month else [run_months.MONTH])])
 
 
 def _permitted(act: Act) -> Callable[[Any, HttpRequest], bool]:
@@ -133,9 +148,15 @@ class RunListAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PipelineExecution]:
         found: QuerySet[Any] = super().get_queryset(request)
-        found = found.with_shown_status().defer("context")  # type: ignore[attr-defined]
+        found = run_reads.with_due(found.with_shown_status()).defer("context")  # type: ignore[attr-defined]
+        month = self.month(request)
+        found = found if month is None else run_months.only(found, month)
         before = _uuid(request.GET.get(BEFORE, ""))
         return found.filter(pk__lt=before) if before else found
+
+    def month(self, request: HttpRequest) -> Month | None:
+        """Return the month that is asked for."""
+        return run_months.asked(request.GET.get(run_months.MONTH, ""))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -230,20 +251,22 @@ class RunListAdmin(ReadOnlyAdmin):
         if row.origin == Origin.RETRY and row.parent_id:
             text += f" ↳ {short(row.parent_id)}"
         return format_html(
-            '<bdi class="cloaca-strong">{}</bdi> <code>{}</code>', row.workflow_name, text
-        )
+            '<bdi class="cloaca-strong cloaca-clamp" title="{}">{}</bdi> <code>{}</code>',
+            row.workflow_name, row.workflow_name, text,
+        )  # fmt: skip
 
     @admin.display(description=gettext_lazy("tasks, and what happened"))
     def happened(self, row: Any) -> SafeString:
         facts = _facts(row)
-        shown = '{}<bdi class="cloaca-words">{}</bdi>'
+        shown = '{}<bdi class="cloaca-words cloaca-clamp">{}</bdi>'
         return format_html(shown, facts.pips, facts.sentence)
 
     @admin.display(description=gettext_lazy("submitted"))
     def moment(self, row: Any) -> SafeString:
         facts = _facts(row)
-        shown = '{}<br><span class="cloaca-quiet">{}</span>'
-        return format_html(shown, facts.submitted, facts.duration)
+        shown = '{}<br><span class="cloaca-quiet">{}</span>{}'
+        due = format_html('<br><span class="cloaca-bad cloaca-status">{}</span>', facts.due)
+        return format_html(shown, facts.submitted, facts.duration, due if facts.due else "")
 
 
 def _facts(row: Any) -> Facts:

@@ -104,7 +104,7 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         and run_reads.is_workerless(settings.DATABASE, facts.workers.values()),
         "buttons": list(_buttons(facts, request, urls)),
         "refusals": list(_refusals(facts, request)),
-        "drawing": _drawing(facts),
+        "graph": _graph(facts, request),
         "timeline": timeline.draw(facts, shown),
         "rows": rows,
         "pages": pages,
@@ -216,9 +216,7 @@ def _refusals(facts: RunFacts, request: HttpRequest) -> Iterator[tuple[str, str]
         yield refusal, ", ".join(label.rstrip("…") for label in labels) + ":"
 
 
-def _drawing(facts: RunFacts) -> graphs.Drawing | None:
-    if not facts.tasks:
-        return None
+def _graph(facts: RunFacts, request: HttpRequest) -> graphs.Graph:
     nodes = [
         graphs.Node(
             task.name, facts.dependencies(task), task.status, _words(task, facts),
@@ -226,8 +224,9 @@ def _drawing(facts: RunFacts) -> graphs.Drawing | None:
         )
         for task in facts.tasks
     ]  # fmt: skip
-    count = ngettext("%d task", "%d tasks", len(nodes)) % len(nodes)
-    return graphs.draw(nodes, label=_("Graph: %s") % count)
+    drawn, finished = graphs.without_finished(nodes, request)
+    count = ngettext("%d task", "%d tasks", len(drawn)) % len(drawn)
+    return graphs.shown(drawn, request, label=_("Graph: %s") % count, finished=finished)
 
 
 def _words(task: TaskExecution, facts: RunFacts) -> str:

@@ -112,9 +112,14 @@ class RunFacts:
 
 def runs(alias: str) -> QuerySet[Any]:
     """Return runs with what a page says of where they come from."""
-    fires = CronExecution.objects.filter(run=OuterRef("pk")).values("scheduled_time")[:1]
     found = PipelineExecution.objects.using(alias).with_shown_status()
-    return found.annotate(due=Subquery(fires)).select_related("schedule", "parent")
+    return with_due(found).select_related("schedule", "parent")
+
+
+def with_due(runs: QuerySet[Any]) -> QuerySet[Any]:
+    """Say of each run of a schedule which of its times it is for."""
+    fires = CronExecution.objects.filter(run=OuterRef("pk")).values("scheduled_time")[:1]
+    return runs.annotate(due=Subquery(fires))
 
 
 def read(alias: str, run: PipelineExecution) -> RunFacts:

@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from cloaca_django.admin import attention, plain, spans, vocabulary
+from cloaca_django.admin import attention, plain, schedule_preview, spans, vocabulary
 from cloaca_django.admin.attention import Tag
 from cloaca_django.core.states import TASK_FINAL, RunStatus, TaskStatus
 from cloaca_django.engine import overview
@@ -39,6 +39,14 @@ class Facts:
     counts: Mapping[str, int]
     done: int
     total: int
+    due: str = ""
+
+    @property
+    def wrong(self) -> str:
+        """Late or stalled, where it is: a word of the vocabulary."""
+        if attention.STALLED in self.tags:
+            return vocabulary.STALLED
+        return vocabulary.LATE if attention.LATE in self.tags else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +93,15 @@ class RunRows:
         self._heard_of = heard_of
 
     def facts(self, row: Any) -> Facts:
-        """Return the cells of one row. ``row`` has its ``shown_status``."""
+        """Return the cells of a row. It has its ``shown_status``, and perhaps when it was ``due``."""
         counts = self._counts.get(row.pk, {})
         total = sum(counts.values())
         done = sum(count for status, count in counts.items() if status in TASK_FINAL)
         took = spans.between(row.created_at, row.finished_at or self.at) or 0.0
+        tags = self._tags(row, counts)
         return Facts(
             status=_status(row),
-            tags=self._tags(row, counts),
+            tags=tags,
             pips=strip(counts, done, total),
             sentence=self._sentence(row),
             submitted=spans.shown(row.created_at, self.at),
@@ -100,7 +109,13 @@ class RunRows:
             counts=counts,
             done=done,
             total=total,
+            due=self._due_of(row, tags),
         )
+
+    def _due_of(self, row: Any, tags: Sequence[Tag]) -> str:
+        """Say when a late run of a schedule should have run."""
+        due = getattr(row, "due", None) if attention.LATE in tags else None
+        return _("due %s") % schedule_preview.clocks(due, None, self.at)[0] if due else ""
 
     def _tags(self, row: Any, counts: Mapping[str, int]) -> list[Tag]:
         owners = {running.worker for running in self._running.get(row.pk, ())}

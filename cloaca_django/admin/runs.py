@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotModified
 from django.urls import URLPattern
 
-from cloaca_django.admin import access, changes, confirming, run_acts, run_page, run_reads
+from cloaca_django.admin import access, changes, confirming, logged, run_acts, run_page, run_reads
 from cloaca_django.admin.run_list import RunListAdmin
 from cloaca_django.conf import settings
 from cloaca_django.core.states import RUN_FINAL
@@ -99,8 +99,8 @@ class RunAdmin(RunListAdmin):
         )  # fmt: skip
 
     def log_view(self, request: HttpRequest, object_id: str, task_id: int) -> HttpResponse:
-        """Return the whole log of one attempt as text."""
-        _run, task = self._task(request, object_id, task_id)
+        """Return the whole log of one attempt as text; that somebody did is logged."""
+        run, task = self._task(request, object_id, task_id)
         if not access.may(request, access.VIEW_CONTEXT):
             raise PermissionDenied
         asked = request.GET.get("attempt", "")
@@ -111,6 +111,8 @@ class RunAdmin(RunListAdmin):
         found = logs.first()
         if found is None:
             raise Http404
+        told = "Read the log of %(task)s, attempt %(count)s"
+        self.log_change(request, run, logged.entry(told, task=task.name, count=found.attempt))
         answer = HttpResponse(found.text, content_type="text/plain; charset=utf-8")
         # Whatever the site's middleware does: nobody may take a log for a page.
         answer["X-Content-Type-Options"] = "nosniff"
@@ -138,7 +140,7 @@ class RunAdmin(RunListAdmin):
             state = changes.state_of(run_reads.read(settings.DATABASE, run))
         except UnreadableContext as error:
             raise Http404 from error
-        self.log_change(request, run, "Downloaded the context.")
+        self.log_change(request, run, logged.entry("Downloaded the context"))
         answer = HttpResponse(changes.shown_context(state), content_type="application/json")
         answer["Content-Disposition"] = f'attachment; filename="context-{run.pk}.json"'
         return answer

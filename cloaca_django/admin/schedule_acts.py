@@ -8,9 +8,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from cloaca_django.admin import access
+from cloaca_django.admin import access, logged, run_acts
 from cloaca_django.admin.confirming import Act, Counting, Doing, Done, Why
-from cloaca_django.admin.run_acts import runner
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.engine import timetable
@@ -62,20 +61,24 @@ def _explain_trigger(row: Any) -> Iterator[str]:
 
 def _enable(doing: Doing) -> Done:
     timetable.set_enabled(settings.DATABASE, doing.row.pk, enabled=True, by=doing.by)
-    return Done(_("The schedule is enabled."), "Enabled.")
+    return Done(_("The schedule is enabled."), logged.entry("Enabled"))
 
 
 def _disable(doing: Doing) -> Done:
     timetable.set_enabled(
         settings.DATABASE, doing.row.pk, enabled=False, by=doing.by, reason=doing.reason
     )
-    logged = f"Disabled: {doing.reason}" if doing.reason else "Disabled."
-    return Done(_("The schedule is disabled."), logged)
+    return Done(_("The schedule is disabled."), logged.entry("Disabled", doing.reason))
 
 
 def _trigger(doing: Doing) -> Done:
-    handle = runner().trigger_cron_schedule(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The run was started."), f"Triggered run {handle.id}.", handle.id)
+    if (before := run_acts.made_by(doing.key)) is not None:
+        return run_acts.made_before(before)
+    handle = run_acts.runner().trigger_cron_schedule(
+        doing.row.pk, by=doing.by, reason=doing.reason, idempotency_key=doing.key
+    )
+    told = logged.entry("Triggered run %(run)s", doing.reason, run=handle.id)
+    return Done(_("The run was started."), told, handle.id)
 
 
 ENABLE = Act(

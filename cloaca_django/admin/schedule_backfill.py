@@ -15,7 +15,7 @@ from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from cloaca_django.admin import access, schedule_acts, schedule_preview
+from cloaca_django.admin import access, logged, schedule_acts, schedule_preview
 from cloaca_django.admin.confirming import MAX_REASON
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.admin.run_acts import runner
@@ -167,6 +167,8 @@ def _start(
         return
     told = ngettext("%d run was started.", "%d runs were started.", len(made)) % len(made)
     messages.success(request, told)
-    span = f"from {given['start'].isoformat()} to {given['end'].isoformat()}"
-    because = f": {reason}" if reason else "."
-    page.log_change(request, row, f"Started {len(made)} runs {span}{because}")
+    entry = logged.entry(
+        "Started %(count)s runs from %(start)s to %(end)s", reason, count=len(made),
+        start=given["start"].isoformat(), end=given["end"].isoformat(),
+    )  # fmt: skip
+    page.log_change(request, row, entry)

@@ -109,7 +109,9 @@ def show(page: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
         now=now, bars=_bars(load, week), busiest=max(load.values(), default=0), width=WIDTH,
         height=TALLEST, days=_days(week), present=week.x(now) if _is_in(week, now) else None,
         here=get_current_timezone_name(), limit=MAX_LANES if len(rows) > MAX_LANES else 0,
-        before=_week_link(week, -1), after=_week_link(week, 1), resting=_resting(alias),
+        before=_week_link(week, -1), after=_week_link(week, 1),
+        earlier=_month_link(week, -1), later=_month_link(week, 1), month=_month(week),
+        resting=_resting(alias),
     )  # fmt: skip
 
 
@@ -127,6 +129,20 @@ def _week_of(text: str, now: datetime) -> Week:
 def _week_link(week: Week, weeks: int) -> str:
     other = week.monday + timedelta(weeks=weeks)
     return other.isoformat() if FIRST <= other <= LAST else ""
+
+
+def _month(week: Week) -> str:
+    """Return the name of the month that most of a week is in."""
+    return dateformat.format(week.midnight(3), "F Y")
+
+
+def _month_link(week: Week, months: int) -> str:
+    """Return the week with the first Thursday of another month: most of it is in that month."""
+    middle = week.monday + timedelta(days=3)
+    years, number = divmod(middle.month - 1 + months, 12)
+    first = date(middle.year + years, number + 1, 1)
+    thursday = first + timedelta(days=(3 - first.weekday()) % 7)
+    return thursday.isoformat() if FIRST <= thursday <= LAST else ""
 
 
 def _is_in(week: Week, moment: datetime) -> bool:

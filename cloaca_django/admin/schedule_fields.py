@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,9 @@ WALL_TIME = "%Y-%m-%dT%H:%M:%S"
 # The lists that the page offers while somebody types.
 EXAMPLES = "cloaca-expressions"
 ZONES = "cloaca-zones"
+WORKFLOWS = "cloaca-workflows"
+# More of them are not looked through in a list but typed, with suggestions.
+MANY_WORKFLOWS = 25
 
 CATCHUP = [
     (CatchupPolicy.ALL.value, gettext_lazy("run them all, up to the site's limit")),
@@ -76,6 +79,14 @@ def workflows(own: str) -> list[tuple[str, str]]:
     if own and own not in known:
         choices.append((own, f"{own} ({_('not registered here')})"))
     return choices
+
+
+def completing(choices: Sequence[tuple[str, str]]) -> forms.TextInput | None:
+    """Return the field in which one of many workflows is typed; None for few, which are listed."""
+    if len(choices) <= MANY_WORKFLOWS:
+        return None
+    facts = {"list": WORKFLOWS, "spellcheck": "false", "autocomplete": "off", "dir": "ltr"}
+    return forms.TextInput(facts)
 
 
 def zones() -> list[str]:

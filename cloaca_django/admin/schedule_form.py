@@ -11,7 +11,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin import schedule_fields, schedule_inputs, schedule_preview
+from cloaca_django.admin import saying, schedule_fields, schedule_inputs, schedule_preview
 from cloaca_django.admin.run_form import context_of
 from cloaca_django.admin.schedule_fields import CATCHUP, OVERLAP, CronInput, WallTimeField
 from cloaca_django.conf import settings
@@ -103,7 +103,11 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         self._old: Mapping[str, Any] = {}
         chosen: Any = self.fields.get("workflow_name")
         if chosen is not None:
-            chosen.choices = schedule_fields.workflows(row.workflow_name)
+            self.workflows = schedule_fields.workflows(row.workflow_name)
+            if (widget := schedule_fields.completing(self.workflows)) is not None:
+                chosen.widget = widget
+                chosen.help_text = _("Type a part of its name.")
+            chosen.choices = self.workflows
         if not self._is_new:
             self._show(row)
         self.inputs = self._shown_inputs() if "context" in self.fields else None
@@ -188,7 +192,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             text = _("Give a date of the years 1970 to 9998.") if is_date else ""
             self.add_error(name, text or schedule_preview.problem(error))
         except CloacaError as error:
-            self.add_error(name, str(error)[:500])
+            self.add_error(name, saying.of_error(error))
 
     def _check_together(self) -> None:
         facts = {name: self.cleaned_data[name] for name in self.fields if name != "workflow_name"}
@@ -201,7 +205,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         except InvalidParams as error:
             self._say_problems(error)
         except CloacaError as error:
-            self.add_error("context" if "context" in self.fields else None, str(error)[:500])
+            place = "context" if "context" in self.fields else None
+            self.add_error(place, saying.of_error(error))
 
     def _say_problems(self, error: InvalidParams) -> None:
         """Say what the workflow refuses, each at its place."""

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy
 from cloaca_django.admin import (
     access,
     confirming,
+    logged,
     schedule_acts,
     schedule_filters,
     schedule_history,
@@ -150,7 +151,7 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         items = [forecast.data_of(forecast.view_of(row)) for row in rows]
         if access.may(request, access.VIEW_CONTEXT):
             user: Any = request.user
-            LogEntry.objects.log_actions(user.pk, rows, CHANGE, "Exported as JSON.")
+            LogEntry.objects.log_actions(user.pk, rows, CHANGE, logged.entry("Exported as JSON"))
         else:
             items = [{**item, "context": None} for item in items]
         answer = JsonResponse(
@@ -189,7 +190,8 @@ class ScheduleListAdmin(ReadOnlyAdmin):
         return format_html(
             '<time class="{}" datetime="{}" title="{}">{}</time>{}',
             "cloaca-status cloaca-bad" if is_late else "", at.isoformat(),
-            schedule_preview.both(at, view.zone), spans.distance(at, row.admin_now),
+            schedule_preview.both(at, view.zone),
+            (_("due %s") if is_late else "%s") % spans.distance(at, row.admin_now),
             format_html_join("", '<bdi dir="ltr" class="cloaca-words cloaca-quiet">{}</bdi>',
                              ((text,) for text in clocks)),
         )  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cloaca_django.admin import logged
+from cloaca_django.admin.logged import CHANGED, CONTEXT
 from cloaca_django.admin.schedule_form import DATES, ScheduleForm
 
 MAX_SHOWN = 200
@@ -15,7 +17,7 @@ NOTHING = "-"
 def message_of(form: ScheduleForm) -> str:
     """Return the entry for a form that was saved."""
     changes = list(_changes(form))
-    return f"Changed {'; '.join(changes)}." if changes else "Changed nothing."
+    return f"{CHANGED}{'; '.join(changes)}." if changes else logged.entry("Changed nothing")
 
 
 def _changes(form: ScheduleForm) -> Iterator[str]:
@@ -29,7 +31,7 @@ def _changes(form: ScheduleForm) -> Iterator[str]:
             yield f"{name} from {before} to {after}"
     if keys := _different(form.stored_context, context):
         # Who may read a schedule's log need not be one who may see contexts.
-        yield f"context ({', '.join(keys)})"
+        yield f"{CONTEXT}({', '.join(keys)})"
 
 
 def _different(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

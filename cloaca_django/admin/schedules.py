@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy
 from cloaca_django.admin import (
     access,
     confirming,
+    saying,
     schedule_acts,
     schedule_backfill,
     schedule_calendar,
@@ -115,7 +116,7 @@ class ScheduleAdmin(ScheduleListAdmin):
         try:
             data = redacted(decode(row.context))
         except UnreadableContext as error:
-            return str(error)
+            return saying.of_context(error)
         text = json.dumps(data, ensure_ascii=False, indent=2)
         return format_html('<div class="cloaca"><pre tabindex="0">{}</pre></div>', text)
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from cloaca_django.core.states import RunStatus
+from cloaca_django.dialect.history import Glance
 from cloaca_django.models import PipelineExecution
 
 HOURS = 24
@@ -32,11 +33,15 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """The last hours. ``is_cut`` says that the oldest of them were not counted."""
+    """The last hours. ``is_cut`` says that the oldest of them were not counted.
+
+    ``median`` is the usual duration in seconds, of the newest runs that completed.
+    """
 
     hours: Sequence[Hour]
     counts: Mapping[str, int]
     is_cut: bool
+    median: float | None
 
     @property
     def total(self) -> int:
@@ -55,8 +60,9 @@ class Throughput:
         ) % self.total  # fmt: skip
 
 
-def read(alias: str, at: datetime, *, counted_since: datetime | None) -> Throughput:
-    """Count the runs that ended in the last hours, those before a moment left out."""
+def read(alias: str, glance: Glance) -> Throughput:
+    """Count the runs that ended in the last hours, as many as are counted at most."""
+    at, counted_since = glance.at, glance.counted_since
     start = at - timedelta(hours=HOURS)
     is_cut = counted_since is not None and counted_since > start
     since = counted_since if counted_since is not None and is_cut else start
@@ -67,7 +73,7 @@ def read(alias: str, at: datetime, *, counted_since: datetime | None) -> Through
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["status"]] = counts.get(row["status"], 0) + row["count"]
-    return Throughput(_hours(rows, at), counts, is_cut)
+    return Throughput(_hours(rows, at), counts, is_cut, glance.median)
 
 
 def _hours(rows: Sequence[Mapping[str, Any]], at: datetime) -> Sequence[Hour]:

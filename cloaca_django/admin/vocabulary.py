@@ -34,6 +34,10 @@ class Word:
         return str(capfirst(str(self.word)))
 
 
+# What a run or a schedule is beside its status, where that needs somebody.
+LATE = "late"
+STALLED = "stalled"
+
 UNKNOWN = Word(_("unknown"), "?", "off")
 
 WORDS: Mapping[str, Word] = {
@@ -53,6 +57,8 @@ WORDS: Mapping[str, Word] = {
     WorkerState.DRAINING: Word(_("draining"), "◐", "wait", _("takes no more tasks")),
     WorkerState.STOPPED: Word(_("stopped"), "■", "off"),
     WorkerState.DEAD: Word(_("dead"), "✕", "bad", _("its heartbeat lapsed")),
+    LATE: Word(_("late"), "◷", "bad", _("its time has come and nobody has taken it")),
+    STALLED: Word(_("stalled"), "⚠", "bad", _("its worker is not heard of")),
     Standing.ENABLED.value: Word(_("enabled"), "●", "good"),
     Standing.DISABLED.value: Word(_("disabled"), "○", "off"),
     Standing.PARKED.value: Word(_("parked"), "✕", "bad", _("it cannot be planned")),

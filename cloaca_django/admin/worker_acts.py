@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin import access, vocabulary
+from cloaca_django.admin import access, logged, vocabulary
 from cloaca_django.admin.confirming import Act, Doing, Done
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerState
@@ -38,8 +38,7 @@ def _drain(doing: Doing) -> Done:
         if not operations.drain(session, doing.row.pk, by=doing.by):
             doing.row.refresh_from_db()
             raise InvalidTransition("worker", doing.row.state, WorkerState.DRAINING)
-    logged = f"Drained: {doing.reason}" if doing.reason else "Drained."
-    return Done(_("The worker takes no more tasks."), logged)
+    return Done(_("The worker takes no more tasks."), logged.entry("Drained", doing.reason))
 
 
 DRAIN = Act(
@@ -64,8 +63,8 @@ def _forget(doing: Doing) -> Done:
     with closing(open_session(settings.DATABASE)) as session:
         if not operations.forget(session, doing.row.pk, by=doing.by):
             raise InvalidTransition("worker", _("still the owner of tasks"), _("forgotten"))
-    logged = f"Forgotten: {doing.reason}" if doing.reason else "Forgotten."
-    return Done(_("The worker is forgotten."), logged, is_gone=True)
+    told = logged.entry("Forgotten", doing.reason)
+    return Done(_("The worker is forgotten."), told, is_gone=True)
 
 
 FORGET = Act(

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Max, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
@@ -24,15 +24,13 @@ from cloaca_django.admin.choices import Filter, choose
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.conf import settings
-from cloaca_django.core.states import TaskStatus, WorkerKind, WorkerState
+from cloaca_django.core.states import WorkerKind, WorkerState
 from cloaca_django.engine import overview
 from cloaca_django.models import TaskExecution, Worker
 
 MAX_WORKERS = 200
 MAX_TASKS = 3
 MAX_RUNNING = 1_000
-# Of so many tasks is counted who did them.
-NEWEST_TASKS = 10_000
 LIVE_SECONDS = 5
 # How long an ended worker is still of interest.
 ENDED_HOURS = 24
@@ -63,10 +61,7 @@ FILTERS = (
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """One line. ``tone`` judges the age of the heartbeat; ``filled`` is of the bar of slots.
-
-    ``done`` and ``failed`` are of the newest tasks.
-    """
+    """One line. ``tone`` judges the age of the heartbeat; ``filled`` is of the bar of slots."""
 
     worker: Worker
     kind: vocabulary.Text
@@ -75,8 +70,6 @@ class WorkerRow:
     running: int
     tasks: Sequence[Any]
     filled: int
-    done: int
-    failed: int
     is_foreign: bool
     buttons: Sequence[tuple[Act, str]]
 
@@ -125,16 +118,12 @@ class WorkerAdmin(ReadOnlyAdmin):
     def _rows(
         self, request: HttpRequest, workers: Sequence[Worker], now: datetime
     ) -> Sequence[WorkerRow]:
-        tasks, settled = _running(), _settled()
-        return [
-            self._row(request, worker, tasks.get(worker.pk, ()), settled[worker.pk], now)
-            for worker in workers
-        ]
+        tasks = _running()
+        return [self._row(request, one, tasks.get(one.pk, ()), now) for one in workers]
 
     def _row(
-        self, request: HttpRequest, worker: Worker, tasks: Sequence[Any],
-        settled: Mapping[str, int], now: datetime,
-    ) -> WorkerRow:  # fmt: skip
+        self, request: HttpRequest, worker: Worker, tasks: Sequence[Any], now: datetime
+    ) -> WorkerRow:
         return WorkerRow(
             worker=worker,
             kind=KINDS.get(worker.kind, worker.kind),
@@ -143,8 +132,6 @@ class WorkerAdmin(ReadOnlyAdmin):
             running=len(tasks),
             tasks=tasks[:MAX_TASKS],
             filled=round(60 * min(1.0, len(tasks) / max(1, worker.concurrency))),
-            done=settled.get(TaskStatus.COMPLETED, 0),
-            failed=settled.get(TaskStatus.FAILED, 0),
             is_foreign=bool(worker.version) and worker.version != VERSION,
             buttons=[
                 (act, self.url(act.slug, worker.pk)) for act in worker_acts.ACTS.values()
@@ -174,18 +161,6 @@ def _running() -> Mapping[UUID, Sequence[Any]]:
     columns = ("worker_id", "run_id", "position", "name", "workflow_name")
     for row in running.values_list(*columns, named=True)[:MAX_RUNNING]:
         found[row.worker_id].append(row)
-    return found
-
-
-def _settled() -> Mapping[UUID | None, Mapping[str, int]]:
-    """Count how the newest tasks ended, by the worker that had them last."""
-    tasks = TaskExecution.objects.using(settings.DATABASE).order_by()
-    newest = tasks.aggregate(newest=Max("pk"))["newest"] or 0
-    recent = tasks.filter(pk__gt=newest - NEWEST_TASKS, worker_id__isnull=False)
-    counts = recent.values("worker_id", "status").annotate(count=Count("pk"))
-    found: dict[UUID | None, dict[str, int]] = defaultdict(dict)
-    for row in counts.values_list("worker_id", "status", "count", named=True):
-        found[row.worker_id][row.status] = row.count
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django.admin import access
+from cloaca_django.admin import access, logged
 from cloaca_django.admin.confirming import Act, Doing, Done, Why
 from cloaca_django.admin.run_acts import runner
 from cloaca_django.core import registry
@@ -42,12 +42,12 @@ def _explain_resume(row: Any) -> Iterator[str]:
 
 def _pause(doing: Doing) -> Done:
     runner().pause_workflow(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The workflow is paused."), f"Paused: {doing.reason}")
+    return Done(_("The workflow is paused."), logged.entry("Paused", doing.reason))
 
 
 def _resume(doing: Doing) -> Done:
     runner().resume_workflow(doing.row.pk, by=doing.by)
-    return Done(_("The workflow goes on."), "Resumed.")
+    return Done(_("The workflow goes on."), logged.entry("Resumed"))
 
 
 PAUSE = Act(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
 from django.db.models import Min
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -35,6 +37,7 @@ IN_CATALOGUE = 20
 HEALTH_RUNS = 30
 HEALTH_TASKS = 6_000
 BAR_HEIGHT = 48
+LATELY_DAYS = 7
 
 STANDINGS: Mapping[str, vocabulary.Text] = {
     "active": gettext_lazy("active"),
@@ -73,6 +76,26 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Lately:
+    """How the runs of the last days ended, of those that were looked at."""
+
+    completed: int
+    count: int
+
+    @property
+    def success(self) -> str:
+        """The share of completed among ended runs."""
+        return f"{self.completed / self.count:.0%}" if self.count else ""
+
+    @property
+    def label(self) -> str:
+        """The same in numbers."""
+        facts = {"completed": self.completed, "count": self.count, "days": LATELY_DAYS}
+        text = _("%(completed)d of %(count)d runs of the last %(days)d days completed")
+        return text % facts if self.count else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the catalogue."""
 
@@ -80,8 +103,8 @@ class Entry:
     workflow: Workflow | None
     control: WorkflowControl | None
     record: Record
+    lately: Lately
     next_run: datetime | None
-
     is_scheduled: bool
 
     @property
@@ -101,6 +124,13 @@ class Entry:
             return "paused"
         return "unknown" if self.workflow is None else "active"
 
+    @property
+    def app(self) -> str:
+        """The app that has its code, as people call it; empty when nobody knows."""
+        module = module_of(self.workflow)
+        config = apps.get_containing_app_config(module) if module else None
+        return str(config.verbose_name) if config is not None else module.partition(".")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
@@ -115,7 +145,13 @@ class Health:
     share: float
 
 
-def catalogue(alias: str) -> Sequence[Entry]:
+def module_of(workflow: Workflow | None) -> str:
+    """Return where the code of a workflow is, as Python calls the place."""
+    first = workflow.tasks[0].function if workflow is not None and workflow.tasks else None
+    return str(getattr(first, "__module__", "") or "")
+
+
+def catalogue(alias: str, at: datetime) -> Sequence[Entry]:
     """Return every workflow that code or a row knows, by name."""
     known = registry.snapshot()
     controls = {row.pk: row for row in WorkflowControl.objects.using(alias)}
@@ -129,20 +165,35 @@ def catalogue(alias: str) -> Sequence[Entry]:
     return [
         Entry(
             name, known.get(name), controls.get(name), record(runs[name], shown=IN_CATALOGUE),
-            fires.get(name), name in fires,
+            _lately(runs[name], at), fires.get(name), name in fires,
         )
         for name in names
     ]  # fmt: skip
 
 
+def _lately(runs: Sequence[Any], at: datetime) -> Lately:
+    since = at - timedelta(days=LATELY_DAYS)
+    ended = [run.status for run in runs if run.finished_at and run.finished_at >= since]
+    return Lately(ended.count(RunStatus.COMPLETED), len(ended))
+
+
 def _runs(alias: str) -> Any:
     found = PipelineExecution.objects.using(alias).newest_first()
-    return found.only("workflow_name", "status", "created_at", "finished_at")
+    columns = ("workflow_name", "workflow_version", "status", "created_at", "finished_at")
+    return found.only(*columns)
 
 
 def runs_of(alias: str, name: str) -> Sequence[Any]:
     """Return the newest runs of a workflow."""
     return list(_runs(alias).filter(workflow_name=name)[:OWN_SAMPLE])
+
+
+def by_version(
+    stored: Sequence[WorkflowDefinition], runs: Sequence[Any]
+) -> list[tuple[WorkflowDefinition, int]]:
+    """Return each version with how many of some runs are of it."""
+    counts = Counter(run.workflow_version for run in runs)
+    return [(version, counts[version.version]) for version in stored]
 
 
 def record(runs: Sequence[Any], *, shown: int = SHOWN) -> Record:
@@ -218,9 +269,9 @@ def _health(name: str, rows: Sequence[Any], lengths: Sequence[float], total: flo
 
 
 def drawing(
-    name: str, workflow: Workflow | None, stored: Sequence[WorkflowDefinition],
-    judged: Mapping[str, Health],
-) -> graphs.Drawing | None:  # fmt: skip
+    request: HttpRequest, name: str, workflow: Workflow | None,
+    stored: Sequence[WorkflowDefinition], judged: Mapping[str, Health],
+) -> graphs.Graph | None:  # fmt: skip
     """Draw a workflow as code declares it, else as it was stored last."""
     if workflow is None and not stored:
         return None
@@ -234,7 +285,7 @@ def drawing(
         )
         for node in picture.nodes
     ]  # fmt: skip
-    return graphs.draw(nodes, label=_("Graph: %s") % name)
+    return graphs.shown(nodes, request, label=_("Graph: %s") % name)
 
 
 def _words(detail: str, judged: Health | None) -> str:

@@ -16,9 +16,11 @@ from django.utils.translation import gettext_lazy
 from cloaca_django.admin import (
     access,
     confirming,
+    logged,
     run_acts,
     run_form,
     run_reads,
+    saying,
     workflow_acts,
     workflow_reads,
 )
@@ -46,6 +48,10 @@ FILTERS = (
     Filter(
         "state", gettext_lazy("State"), lambda entry: entry.standing,
         lambda standing: workflow_reads.STANDINGS[standing],
+    ),
+    Filter(
+        "app", gettext_lazy("App"), lambda entry: entry.app or "-",
+        lambda name: name if name != "-" else gettext_lazy("not known"),
     ),
     Filter(
         "schedule", gettext_lazy("Schedule"), lambda entry: "yes" if entry.is_scheduled else "no",
@@ -85,13 +91,13 @@ class WorkflowAdmin(ReadOnlyAdmin):
         """Show every workflow with how its last runs went."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        known = workflow_reads.catalogue(settings.DATABASE)
+        now = overview.read_clock(settings.DATABASE)
+        known = workflow_reads.catalogue(settings.DATABASE, now)
         chosen, filters = choose(request, known, FILTERS)
         return self.page(
             request, "workflows.html", title=_("Workflows"), choices=filters, is_empty=not known,
             entries=[(one, list(self._buttons(request, one.row))) for one in chosen],
-            now=overview.read_clock(settings.DATABASE),
-            may_run=access.may(request, access.RUN),
+            now=now, may_run=access.may(request, access.RUN),
         )  # fmt: skip
 
     # -- one workflow
@@ -114,11 +120,12 @@ class WorkflowAdmin(ReadOnlyAdmin):
         by_name = {one.name: one for one in judged}
         return self.page(
             request, "workflow.html", title=name, original=control, control=control,
-            workflow=workflow, versions=stored, record=workflow_reads.record(runs),
+            workflow=workflow, record=workflow_reads.record(runs),
+            versions=workflow_reads.by_version(stored, runs),
             last=runs[0] if runs else None, health=judged,
-            drawing=workflow_reads.drawing(name, workflow, stored, by_name),
-            inputs=_declared(workflow), schedules=planned, module=_module(workflow),
-            next_run=_first_of(planned),
+            graph=workflow_reads.drawing(request, name, workflow, stored, by_name),
+            inputs=_declared(workflow), schedules=planned,
+            module=workflow_reads.module_of(workflow), next_run=_first_of(planned),
             now=overview.read_clock(alias), buttons=list(self._buttons(request, control)),
             may_run=workflow is not None and access.may(request, access.RUN),
         )  # fmt: skip
@@ -182,7 +189,7 @@ class WorkflowAdmin(ReadOnlyAdmin):
         by, reason = access.name_of(request), about.cleaned_data["reason"].strip()
         key = about.key_for(control)
         if (before := run_acts.made_by(key)) is not None:
-            messages.success(request, _("This run was started already: %s") % before)
+            messages.warning(request, _("This run was started already: %s") % before)
             return before
         try:
             # As the command does: who asks is not for callers of enqueue() to say.
@@ -198,9 +205,10 @@ class WorkflowAdmin(ReadOnlyAdmin):
             _say_problems(error, about, inputs)
             return None
         except CloacaError as error:
-            about.add_error("context", str(error)[:500])
+            about.add_error("context", saying.of_error(error))
             return None
-        self.log_change(request, control, f"Started run {made.id}.")
+        entry = logged.entry("Started run %(run)s", reason, run=made.id)
+        self.log_change(request, control, entry)
         messages.success(request, _("The run was started."))
         return made.id
 
@@ -209,12 +217,6 @@ def _first_of(schedules: list[CronSchedule]) -> datetime | None:
     """Return when the first of some schedules runs next."""
     planned = [one for one in schedules if one.enabled and one.parked_at is None]
     return min((one.next_run_at for one in planned if one.next_run_at is not None), default=None)
-
-
-def _module(workflow: Workflow | None) -> str:
-    """Return where the code of a workflow is, as Python calls the place."""
-    first = workflow.tasks[0].function if workflow is not None and workflow.tasks else None
-    return str(getattr(first, "__module__", "") or "")
 
 
 def _say_problems(error: InvalidParams, about: run_form.AboutForm, inputs: Any) -> None:

@@ -139,14 +139,27 @@ class ScheduleCalls(Ground):
             return schedule_reads.stats(self.alias, moment)
 
     def trigger_cron_schedule(
-        self, schedule_id: UUID | str, *, by: str = "", reason: str = ""
+        self,
+        schedule_id: UUID | str,
+        *,
+        by: str = "",
+        reason: str = "",
+        idempotency_key: str | None = None,
     ) -> RunHandle:
-        """Start a run of a schedule now, enabled or not; none of its times counts as fired."""
+        """Start a run of a schedule now, enabled or not; none of its times counts as fired.
+
+        An ``idempotency_key`` that a run of the schedule holds returns that run's.
+        """
         with self._cron_reading():
             schedule = timetable.find(self.alias, inputs.schedule_id(schedule_id))
         with self._operating() as session:
             run_id = backfill.trigger(
-                session, schedule, timeout_seconds=self._run_limit(), by=by, reason=reason
+                session,
+                schedule,
+                timeout_seconds=self._run_limit(),
+                by=by,
+                reason=reason,
+                idempotency_key=idempotency_key,
             )
         self._wake()
         return self.handle(run_id)

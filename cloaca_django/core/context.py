@@ -9,6 +9,7 @@ from typing import Any, Final
 from cloaca_django.core.merge import REMOVED, Write, diff, diff_keys
 from cloaca_django.core.redaction import redacted
 from cloaca_django.core.values import checked_item, checked_object, same, text_of
+from cloaca_django.core.wording import said
 from cloaca_django.errors import (
     ContextKeyExists,
     ContextKeyNotFound,
@@ -136,15 +137,16 @@ class Context(Mapping[str, Any]):
         try:
             data = _parsed(text)
         except RecursionError:  # thousands of brackets
-            raise MalformedContext("nested too deeply") from None
+            raise MalformedContext(said("nested too deeply")) from None
         except ValueError as error:  # also an integer of too many digits
             raise MalformedContext(_reason(error)) from None
         if type(data) is not dict:
-            raise MalformedContext(f"a JSON object is needed, not {type(data).__name__}")
+            kind = type(data).__name__
+            raise MalformedContext(said("a JSON object is needed, not %(kind)s", kind=kind))
         try:
             return Context(data)
         except InvalidContext as error:
-            raise MalformedContext(str(error)) from None
+            raise MalformedContext(str(error), of=error) from None
 
     def __getitem__(self, key: str) -> Any:
         try:
@@ -329,7 +331,7 @@ def _reason(error: Exception) -> str:
     # A JSONDecodeError's own text has no part of the document in it; other texts may.
     if isinstance(error, json.JSONDecodeError):
         return str(error)
-    return "a number that JSON does not have, or of too many digits"
+    return said("a number that JSON does not have, or of too many digits")
 
 
 def _require_text(key: object) -> None:

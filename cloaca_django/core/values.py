@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, TypeAlias
 
+from cloaca_django.core.wording import said
 from cloaca_django.errors import InvalidContext, InvalidContextType, shown
 
 Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
@@ -139,47 +140,59 @@ def _checked_key(key: Any) -> str:
             f"keys must be str, not {_named(type(key))} {shown(key)}", InvalidContextType
         )
     if not key:
-        raise _Refused(f"empty key; a key has 1 to {MAX_KEY_LENGTH} characters")
+        raise _Refused(said("empty key; a key has 1 to %(most)d characters", most=MAX_KEY_LENGTH))
     if len(key) > MAX_KEY_LENGTH:
         raise _Refused(
-            f"key too long: {shown(key)} has {len(key)} characters, over {MAX_KEY_LENGTH}"
+            said(
+                "key too long: %(key)s has %(count)d characters, over %(most)d",
+                key=shown(key),
+                count=len(key),
+                most=MAX_KEY_LENGTH,
+            )
         )
     try:
         return _checked_text(key)
     except _Refused as refusal:
-        refusal.problem = f"key {shown(key)} {refusal.problem}"
+        refusal.problem = said("key %(key)s %(problem)s", key=shown(key), problem=refusal.problem)
         raise
 
 
 def _checked_text(text: str) -> str:
     if "\x00" in text:
-        raise _Refused("contains NUL, which databases cannot store; remove it")
+        raise _Refused(said("contains NUL, which databases cannot store; remove it"))
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:  # half of a surrogate pair: no valid text anywhere else
             raise _Refused(
-                "contains a lone surrogate; decode the bytes with the right encoding"
+                said("contains a lone surrogate; decode the bytes with the right encoding")
             ) from None
     return text if type(text) is str else str.__str__(text)
 
 
 def _checked_integer(value: int) -> int:
     if not -_MAX_INTEGER < value < _MAX_INTEGER:
-        raise _Refused(f"integer of more than {MAX_DIGITS} digits; store it as hexadecimal text")
+        refused = said(
+            "integer of more than %(most)d digits; store it as hexadecimal text", most=MAX_DIGITS
+        )
+        raise _Refused(refused)
     return value
 
 
 def _checked_float(value: float) -> float:
     if not isfinite(value):
-        raise _Refused(f"{value!r} is not JSON; use None or text for it")
+        raise _Refused(said("%(value)s is not JSON; use None or text for it", value=repr(value)))
     return value
 
 
 def _checked_object(value: Mapping[Any, Any], depth: int) -> dict[str, Json]:
     _check_depth(depth)
     if len(value) > MAX_KEYS:
-        raise _Refused(f"{len(value)} keys, over {MAX_KEYS:,} keys in one object; use an array")
+        refused = said(
+            "%(count)d keys, over %(most)s keys in one object; use an array",
+            count=len(value), most=f"{MAX_KEYS:,}",
+        )  # fmt: skip
+        raise _Refused(refused)
     result: dict[str, Json] = {}
     for key, item in value.items():
         name = _checked_key(key)
@@ -206,7 +219,7 @@ def _checked_array(value: Iterable[Any], depth: int) -> list[Json]:
 def _check_depth(depth: int) -> None:
     # Also ends the walk through a list that contains itself.
     if depth >= MAX_DEPTH:
-        raise _Refused(f"depth over {MAX_DEPTH}; flatten the data")
+        raise _Refused(said("depth over %(most)d; flatten the data", most=MAX_DEPTH))
 
 
 def _checked_relative(value: Any, depth: int) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from cloaca_django.core.progress import RunRow
@@ -200,6 +201,13 @@ class Orphan:
     attempt: int
     crashes: int
     is_deferred: bool
+
+
+class Tally(NamedTuple):
+    """How many tasks a worker ended since it registered: as completed, and as failed for good."""
+
+    completed: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,9 +186,10 @@ class Session:
         raise NotImplementedError
 
     def run_for_key(self, key: str) -> Row | None:
-        """Read ``(id, workflow_name, context)`` of the run that holds an idempotency key."""
+        """Read ``(id, workflow_name, context, schedule_id)`` of the run that holds a key."""
         found = self.transport.execute(
-            "SELECT id, workflow_name, context FROM cloaca_run WHERE idempotency_key = %(key)s",
+            "SELECT id, workflow_name, context, schedule_id FROM cloaca_run"
+            " WHERE idempotency_key = %(key)s",
             {"key": key},
         )
         return (self.uuid(found[0][0]), *found[0][1:]) if found else None

@@ -46,24 +46,31 @@ def register_worker(d: Fragments) -> str:
     """Insert a worker with a fresh lease."""
     return f"""
         INSERT INTO cloaca_worker (id, state, kind, hostname, pid, concurrency, queues, workflows,
-            version, lease_seconds, started_at, heartbeat_at, lease_until)
+            version, lease_seconds, started_at, heartbeat_at, lease_until, completed_count,
+            failed_count)
         SELECT %(id)s{d.uuid}, {ALIVE}, %(kind)s, %(hostname)s, %(pid)s, %(concurrency)s,
             %(queues)s, %(workflows)s, %(version)s, %(lease)s{d.float}, {d.clock}, {d.clock},
-            {d.later(f"%(lease)s{d.float}")}"""
+            {d.later(f"%(lease)s{d.float}")}, 0, 0"""
+
+
+def _counts(d: Fragments) -> str:
+    # A heartbeat that comes late takes nothing back.
+    return f"""completed_count = {d.latest("completed_count", "%(completed)s")},
+            failed_count = {d.latest("failed_count", "%(failed)s")}"""
 
 
 def renew_lease(d: Fragments) -> str:
-    """Renew a worker's lease, unless it lapsed and was given up."""
+    """Renew a worker's lease, unless it lapsed and was given up, and say what it did so far."""
     return f"""
         UPDATE cloaca_worker SET heartbeat_at = {d.clock},
-            lease_until = {d.later("lease_seconds")}
+            lease_until = {d.later("lease_seconds")}, {_counts(d)}
         WHERE id = %(worker)s{d.uuid} AND state IN ({ALIVE}, {DRAINING}) RETURNING state"""
 
 
 def set_worker_state(d: Fragments) -> str:
     """Say that a worker drains or stopped. A dead one stays dead."""
     return f"""
-        UPDATE cloaca_worker SET state = %(state)s
+        UPDATE cloaca_worker SET state = %(state)s, {_counts(d)}
         WHERE id = %(worker)s{d.uuid} AND state <> {DEAD}"""
 
 

@@ -7,6 +7,7 @@ again after a crash: a time that has its run already is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -31,20 +32,26 @@ def trigger(
     timeout_seconds: float | None = None,
     by: str = "",
     reason: str = "",
+    idempotency_key: str | None = None,
 ) -> UUID:
     """Start a run of a schedule now; returns its id. It counts for none of the schedule's times.
 
-    Raises WorkflowNotFound, InvalidContext, InvalidParams; ScheduleNotFound if it is gone.
+    With an ``idempotency_key`` that a run of the schedule holds, starts none and returns that one.
+    Raises WorkflowNotFound, InvalidContext, InvalidParams; ScheduleNotFound if it is gone;
+    IdempotencyConflict when a run of something else holds the key.
     """
-    inputs.check_words("trigger_cron_schedule()", by=by, reason=reason)
+    owner = "trigger_cron_schedule()"
+    inputs.check_words(owner, by=by, reason=reason)
+    inputs.run_options(owner, {"idempotency_key": idempotency_key})
     workflow = registry.find(schedule.workflow_name)
     options = firing.options_of(schedule, timeout_seconds=timeout_seconds, by=by, reason=reason)
+    options = replace(options, idempotency_key=idempotency_key)
     made = firing.submission_at(schedule, session.clock(), workflow=workflow, options=options)
     with session.transaction():
         _keep(session, schedule)
         written = submission.submit(session, [made], announces=True)
     notices.publish_submitted(written)
-    return made.id
+    return written.existing.get(made.id, made.id)
 
 
 def backfill(

@@ -157,7 +157,7 @@ class Leases:
 
     def _renew_one(self, ward: Ward) -> None:
         worker = ward.holding.worker
-        state = recovery.renew(self._connected(ward.holding.schema), worker)
+        state = recovery.renew(self._connected(ward.holding.schema), worker, ward.holding.tally)
         if state == WorkerState.DRAINING:
             ward.tell(drain=worker)
         if not state:

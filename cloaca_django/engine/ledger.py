@@ -6,15 +6,16 @@ No database here. One thread owns it; every other thread talks to it through ``p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import UUID
 
 from cloaca_django.core import registry
-from cloaca_django.core.states import AttemptOutcome
+from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.core.workflow import Workflow
+from cloaca_django.dialect.rows import Tally
 from cloaca_django.engine import notices
 from cloaca_django.engine.agenda import Agenda, Pace
 from cloaca_django.engine.claiming import Assignment, Claimer
@@ -47,6 +48,8 @@ class Ledger:
     is_draining = False
     _is_closed = False
     settled_tasks = 0
+    _ended = Tally()
+    _ended_before = Tally()
     # How many outcomes this worker may come to; None: any number.
     budget: int | None = None
 
@@ -108,6 +111,15 @@ class Ledger:
     def live(self) -> dict[int, UUID]:
         """Return what is claimed and not settled: task ids with their tokens. For any thread."""
         return {id: job.token for id, job in dict(self.running).items()}
+
+    def tally(self) -> Tally:
+        """Return what was done since the worker registered. For any thread."""
+        now, before = self._ended, self._ended_before
+        return Tally(now.completed - before.completed, now.failed - before.failed)
+
+    def begin_tally(self) -> None:
+        """Count anew, for a worker that registered anew. For any thread."""
+        self._ended_before = self._ended
 
     def let_go(self, lost: Mapping[int, UUID]) -> None:
         """Drop jobs, by id and token, that the database no longer calls ours. For any thread."""
@@ -262,6 +274,7 @@ class Ledger:
         for outcome in settled.fenced:
             self._forget(outcome)
         self.settled_tasks += len(settled.accepted)
+        self._count(settled.accepted)
         for outcome in settled.fenced:
             logger.warning(
                 "outcome of task %d was refused: its claim no longer holds", outcome.task_id,
@@ -271,6 +284,13 @@ class Ledger:
             self.own.discard(state.id)
             self.waiters.finish(state, times)
         self.publish(effects)
+
+    def _count(self, accepted: Sequence[Outcome]) -> None:
+        completed, failed = self._ended
+        for outcome in accepted:
+            completed += outcome.status is TaskStatus.COMPLETED
+            failed += outcome.status is TaskStatus.FAILED
+        self._ended = Tally(completed, failed)
 
     def _forget(self, outcome: Outcome) -> Job | None:
         self._locked_since.pop(outcome.task_id, None)

@@ -182,7 +182,9 @@ class Process:
         if self._line is not None:
             holdings = worker.holdings()
             self._line.send(
-                holdings=[(one.schema, one.worker, list(one.live.items())) for one in holdings]
+                holdings=[
+                    (one.schema, one.worker, list(one.live.items()), one.tally) for one in holdings
+                ]
             )
 
     def _hand_in_counts(self, line: Line) -> None:

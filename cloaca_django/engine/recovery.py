@@ -14,12 +14,14 @@ from uuid import UUID
 from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.core.task import Policy
 from cloaca_django.dialect import Session, sql_workers
-from cloaca_django.dialect.rows import Attempt, Orphan, WorkerRow
+from cloaca_django.dialect.rows import Attempt, Orphan, Tally, WorkerRow
 from cloaca_django.engine import meter
 from cloaca_django.engine.memory import Memory
 from cloaca_django.engine.settlement import Failure, Outcome, Settled, settle
 
 logger = logging.getLogger("cloaca_django.recovery")
+
+NOTHING = Tally()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,18 @@ def register(session: Session, worker: WorkerRow) -> None:
     )  # fmt: skip
 
 
-def renew(session: Session, worker: UUID) -> str:
+def renew(session: Session, worker: UUID, tally: Tally = NOTHING) -> str:
     """Renew a lease; returns the state in the worker's row, Draining when somebody asked for that.
 
     Empty when it lapsed and the worker was given up, so it must register anew.
     """
-    found = session.run(sql_workers.renew_lease, worker=worker)
+    found = session.run(sql_workers.renew_lease, worker=worker, **tally._asdict())
     return str(found[0][0]) if found else ""
 
 
-def say_state(session: Session, worker: UUID, state: str) -> None:
+def say_state(session: Session, worker: UUID, state: str, tally: Tally = NOTHING) -> None:
     """Say that a worker drains or stopped."""
-    session.run(sql_workers.set_worker_state, worker=worker, state=state)
+    session.run(sql_workers.set_worker_state, worker=worker, state=state, **tally._asdict())
 
 
 def reconcile(

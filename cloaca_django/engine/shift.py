@@ -23,7 +23,7 @@ from cloaca_django.conf import settings
 from cloaca_django.core.options import FULL
 from cloaca_django.core.states import WorkerKind, WorkerState
 from cloaca_django.dialect import Session, open_session
-from cloaca_django.dialect.rows import WorkerRow
+from cloaca_django.dialect.rows import Tally, WorkerRow
 from cloaca_django.dialect.wakeups import Watcher
 from cloaca_django.engine import capture, notices, recovery
 from cloaca_django.engine.claiming import Claimer
@@ -82,11 +82,15 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a worker holds in one schema: its id there, and its claims as task ids with tokens."""
+    """What a worker holds in one schema: its id there, and its claims as task ids with tokens.
+
+    ``tally`` is what it did there.
+    """
 
     schema: str
     worker: UUID
     live: Mapping[int, UUID]
+    tally: Tally
 
 
 class Shift:
@@ -344,7 +348,7 @@ class Shift:
     def _reconcile(self, session: Session, turn: Turn, live: Mapping[int, UUID]) -> None:
         """Renew the lease of a turn's worker and compare what it owns with what it runs."""
         worker = turn.claimer.worker
-        state = recovery.renew(session, worker)
+        state = recovery.renew(session, worker, turn.tally())
         if not state:
             self.register_anew(session, turn)
             return
@@ -372,3 +376,4 @@ class Shift:
             recovery.say_state(session, fresh.id, WorkerState.DRAINING)
         # Only now: a claim by a worker without a row would look like a dead worker's.
         turn.claimer.worker = fresh.id
+        turn.begin_tally()

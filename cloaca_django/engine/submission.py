@@ -207,10 +207,15 @@ def _holder(session: Session, submission: Submission) -> UUID:
     found = session.run_for_key(key) if key else None
     if found is None or key is None:
         return submission.id
-    run_id, workflow_name, context = found
-    if workflow_name != submission.workflow.name or not same(
-        decode(str(context)), decode(submission.context)
-    ):
+    run_id, workflow_name, context, schedule_id = found
+    schedule = submission.options.schedule_id
+    # What a schedule starts by hand says when that was, so the same schedule is the same wish.
+    is_same = (
+        session.uuid(schedule_id) == schedule
+        if schedule is not None and schedule_id is not None
+        else same(decode(str(context)), decode(submission.context))
+    )
+    if workflow_name != submission.workflow.name or not is_same:
         raise IdempotencyConflict(key, workflow_name, submission.workflow.name)
     return UUID(str(run_id))
 

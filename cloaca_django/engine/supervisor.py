@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from cloaca_django import clock, ids
+from cloaca_django.dialect.rows import Tally
 from cloaca_django.engine import meter, tether
 from cloaca_django.engine.leases import Leases, Registered
 from cloaca_django.engine.process import RECYCLE, Stint
@@ -198,8 +199,10 @@ class Supervisor:
             meter.put(message["counted"])
             return
         holdings = [
-            Holding(schema, UUID(worker), {int(id): UUID(token) for id, token in live})
-            for schema, worker, live in message["holdings"]
+            Holding(
+                schema, UUID(worker), {int(id): UUID(token) for id, token in live}, Tally(*tally)
+            )
+            for schema, worker, live, tally in message["holdings"]
         ]
         # Where it left nothing is owned: kept, they would be all that it ever had.
         child.workers = {(one.schema, one.worker) for one in holdings}

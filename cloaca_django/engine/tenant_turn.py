@@ -119,7 +119,8 @@ class TenantTurn(Turn):
             self._busy_at = now - ENLISTED_SECONDS + LOOK_SECONDS
             return
         try:
-            recovery.say_state(self._connected(), self.claimer.worker, WorkerState.STOPPED)
+            worker, done = self.claimer.worker, self.tally()
+            recovery.say_state(self._connected(), worker, WorkerState.STOPPED, done)
             self.is_enlisted = False
         except Exception as error:
             self._recover(error)

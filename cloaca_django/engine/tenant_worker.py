@@ -112,7 +112,7 @@ class TenantWorker(Shift):
 
     def holdings(self) -> list[Holding]:
         return [
-            Holding(turn.schema, turn.claimer.worker, turn.live())
+            Holding(turn.schema, turn.claimer.worker, turn.live(), turn.tally())
             for turn in self.turns()
             if turn.is_enlisted
         ]
@@ -159,7 +159,8 @@ class TenantWorker(Shift):
 
     def _say_in(self, trunk: Trunk, turn: TenantTurn, state: WorkerState) -> None:
         try:
-            recovery.say_state(trunk.session(turn.schema), turn.claimer.worker, state)
+            worker, done = turn.claimer.worker, turn.tally()
+            recovery.say_state(trunk.session(turn.schema), worker, state, done)
         except NotInTenant:
             # It was dropped, with the row.
             return
@@ -224,6 +225,7 @@ class TenantWorker(Shift):
                 # Other workers sweep a schema while somebody is registered there.
                 session.announce(LOOK)
             turn.claimer.worker, turn.is_enlisted = row.id, True
+            turn.begin_tally()
         # The supervisor renews it, and takes its tasks back if this process dies.
         self._say_alive()
 

@@ -52,7 +52,7 @@ class Worker(Shift):
         self.turn.budget = limit
 
     def holdings(self) -> list[Holding]:
-        return [Holding("", self.claimer.worker, self.turn.live())]
+        return [Holding("", self.claimer.worker, self.turn.live(), self.turn.tally())]
 
     def has_work(self) -> bool:
         return work.is_left(self.alias, self.claimer, fires=self.options.firing is not None)
@@ -72,7 +72,7 @@ class Worker(Shift):
     def _say(self, state: WorkerState) -> None:
         try:
             with closing(open_session(self.alias, patience=SAY_SECONDS)) as session:
-                recovery.say_state(session, self.claimer.worker, state)
+                recovery.say_state(session, self.claimer.worker, state, self.turn.tally())
         except Exception:
             # The lease says it too, a little later.
             logger.warning("could not write the worker's state", exc_info=True)

@@ -115,7 +115,7 @@ class InvalidContext(InvalidInput):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"Invalid context: {path}: {problem}")
-        self.path = path
+        self.path, self.problem = path, problem
 
 
 class InvalidContextType(InvalidContext, TypeError):
@@ -131,6 +131,7 @@ class ContextTooLarge(InvalidContext):
             f"context is {size} bytes, limit {limit}; "
             "store the data elsewhere and pass a reference",
         )
+        self.size, self.limit = size, limit
 
 
 class ContextKeyExists(InvalidContext):
@@ -143,8 +144,11 @@ class ContextKeyExists(InvalidContext):
 class MalformedContext(InvalidContext):
     """Text given to ``from_json`` that is not a JSON object."""
 
-    def __init__(self, problem: str) -> None:
+    def __init__(self, problem: str, *, of: InvalidContext | None = None) -> None:
         super().__init__("$", f"Failed to deserialize from JSON: {problem}")
+        self.problem = problem
+        if of is not None:
+            self.path, self.problem = of.path, of.problem
 
 
 class UnreadableContext(InvalidContext):

@@ -79,6 +79,12 @@ class Worker(models.Model):
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     lease_until = models.DateTimeField()
+    completed_count = models.BigIntegerField(
+        default=0, help_text="Tasks that it completed, as of its last heartbeat."
+    )
+    failed_count = models.BigIntegerField(
+        default=0, help_text="Tasks that failed for good with it, as of its last heartbeat."
+    )
 
     objects = querysets.WorkerQuerySet.as_manager()
 

@@ -12,7 +12,16 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from cloaca_django import clock
-from cloaca_django.admin import access, dashboard, plain, spans, tenant, vocabulary
+from cloaca_django.admin import (
+    access,
+    dashboard,
+    plain,
+    schedule_preview,
+    spans,
+    tenant,
+    tracebacks,
+    vocabulary,
+)
 from cloaca_django.conf import settings
 from cloaca_django.engine import overview
 from cloaca_django.models import CronSchedule, PipelineExecution
@@ -68,10 +77,23 @@ def text(value: object) -> str:
     return plain.text(str(value))
 
 
+@register.filter(name="cloaca_sentence")
+def sentence(row: CronSchedule) -> str:
+    """Return when a schedule runs, in words; its expression where it cannot be read."""
+    return schedule_preview.sentence(row) or row.cron_expression
+
+
 @register.filter(name="cloaca_rest")
 def rest(count: int) -> str:
     """Return ``and 3 more``; empty for none."""
     return _("and %d more") % count if count > 0 else ""
+
+
+@register.inclusion_tag("admin/cloaca_django/part_traceback.html", name="cloaca_traceback")
+def traceback(written: str, attempt: Any) -> dict[str, Any]:
+    """Show a traceback with the frames of libraries folded."""
+    # Not localized: an id is no number.
+    return {"parts": tracebacks.parts_of(plain.text(written)), "id": f"trace-{attempt}"}
 
 
 @register.inclusion_tag("admin/cloaca_django/part_missing_worker.html", name="cloaca_bar")

@@ -21,6 +21,8 @@ from cloaca_django.core.drawing import (
     to_svg,
     to_text,
 )
+from cloaca_django.core.drawing.downward import plan_down
+from cloaca_django.core.drawing.geometry import NODE_HEIGHT
 from cloaca_django.core.drawing.layout import Spot, place
 from cloaca_django.core.drawing.picture import in_words
 from cloaca_django.core.states import TaskStatus
@@ -165,6 +167,23 @@ def test_neighbours_in_a_layer_keep_their_distance_and_edges_lead_rightwards(gra
         assert (path[0].name, path[-1].name) == (first, last)
         assert [spot.layer for spot in path] == list(range(path[0].layer, path[-1].layer + 1))
     assert min(layout.heights.values()) == 0
+
+
+@given(graphs())
+def test_a_picture_from_top_to_bottom_has_no_box_on_another_and_edges_lead_down(graph):
+    found = plan_down(graph, dict.fromkeys(graph, 100.0))
+    boxes = list(found.boxes.values())
+    assert {box.name for box in boxes} == set(graph)
+    for one in boxes:
+        assert 0 <= one.x <= found.width - one.width
+        assert 0 <= one.y <= found.height - NODE_HEIGHT
+        for other in boxes:
+            if one is not other and one.y == other.y:
+                assert abs(one.x - other.x) >= one.width
+    for edge in found.edges:
+        assert found.boxes[edge.source].y < found.boxes[edge.target].y
+        numbers = [float(number) for number in re.findall(r"-?[\d.]+", edge.path)]
+        assert all(0 <= number <= max(found.width, found.height) for number in numbers)
 
 
 @given(graphs())

@@ -125,6 +125,7 @@ def test_one_signal_lets_every_process_finish(pair, worksite):
     assert pair.wait() == 0
     assert {status_of(run_id) for run_id in ids} == {"Completed"}
     assert status_of(later) == "Pending"
+    assert sum(Worker.objects.values_list("completed_count", flat=True)) == len(ids)
     assert_all_gone(pair)
 
 

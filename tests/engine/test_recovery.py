@@ -45,6 +45,30 @@ def test_a_lease_is_renewed_by_the_heartbeat(pair):
     assert Worker.objects.get(pk=one.id).state == WorkerState.ALIVE
 
 
+def test_a_heartbeat_says_what_the_worker_did_since_it_registered(make_world):
+    workflows.single("good", workflows.nothing)
+    workflows.single("bad", workflows.boom, retry_attempts=2, retry_delay_ms=0)
+    world = make_world()
+    world.register()
+    for name in ("good", "good", "bad"):
+        world.enqueue(name)
+    world.drain()
+    recovery.renew(world.at_now(), world.id, world.turn.tally())
+    found = Worker.objects.get(pk=world.id)
+    assert (found.completed_count, found.failed_count) == (2, 1)
+    # One that is late, or knows nothing, takes nothing back.
+    recovery.renew(world.at_now(), world.id)
+    world.turn.begin_tally()
+    assert world.turn.tally() == (0, 0)
+    world.enqueue("good")
+    world.drain()
+    assert world.turn.tally() == (1, 0)
+    recovery.say_state(world.at_now(), world.id, WorkerState.STOPPED, world.turn.tally())
+    found.refresh_from_db()
+    assert (found.completed_count, found.failed_count) == (2, 1)
+    assert found.state == WorkerState.STOPPED
+
+
 def test_the_tasks_of_a_silent_worker_are_ready_again_and_charged_as_a_crash(pair):
     one, other, job = pair
     one.pass_by(LEASE + 1)

@@ -9,6 +9,7 @@ from django.db import connection, transaction
 
 from cloaca_django import Context, RunHandle
 from cloaca_django.core.states import RunStatus
+from cloaca_django.errors import IdempotencyConflict, InvalidOption
 from cloaca_django.models import CronExecution, PipelineExecution
 from tests import workflows
 from tests.interface.conftest import until
@@ -147,6 +148,20 @@ class TestTrigger:
         assert not CronExecution.objects.exists()
         after = site.get_cron_schedule(id)
         assert after == before | {"last_run_id": str(handle.id), "last_result": "Pending"}
+
+    def test_a_key_starts_one_run_whenever_it_comes_again(self, site):
+        id, other = (
+            site.register_cron_workflow("w", NIGHTLY, name=name) for name in ("one", "other")
+        )
+        first = site.trigger_cron_schedule(id, idempotency_key="k")
+        again = site.trigger_cron_schedule(id, idempotency_key="k")
+        assert again.id == first.id
+        assert PipelineExecution.objects.get().idempotency_key == "k"
+        with pytest.raises(IdempotencyConflict, match="'k' belongs to a run of workflow 'w'"):
+            site.trigger_cron_schedule(other, idempotency_key="k")
+        with pytest.raises(InvalidOption, match="idempotency_key"):
+            site.trigger_cron_schedule(id, idempotency_key="")
+        assert PipelineExecution.objects.count() == 1
 
     def test_a_disabled_one_can_be_triggered(self, runner):
         workflows.single("w", workflows.writes("x", 1))

@@ -45,6 +45,7 @@ document.addEventListener("DOMContentLoaded", () => {
         replace(region, next);
       }
     }
+    offerCopies();
     tick();
   }
   function keepFocus(region, next) {
@@ -105,6 +106,25 @@ document.addEventListener("DOMContentLoaded", () => {
     return true;
   }
 
+  // What may be copied: a text of the button's own, else the code beside it.
+
+  function offerCopies() {
+    for (const button of page.querySelectorAll("[data-cloaca-copy]")) button.hidden = false;
+  }
+  async function copy(words) {
+    if (navigator.clipboard) {
+      await navigator.clipboard.writeText(words);
+      return;
+    }
+    // A page that came over plain HTTP has no clipboard.
+    const box = document.createElement("textarea");
+    box.value = words;
+    page.append(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+  }
+
   // When
 
   function say(words) {
@@ -153,13 +173,14 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
   document.addEventListener("visibilitychange", () => { if (!document.hidden) plan(); });
-  for (const button of document.querySelectorAll("[data-cloaca-copy]")) {
-    button.hidden = !navigator.clipboard;
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(button.dataset.cloacaCopy);
-      say(text("copied"));
-    });
-  }
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-cloaca-copy]");
+    if (!button) return;
+    const pieces = button.parentElement.querySelectorAll("pre");
+    await copy(button.dataset.cloacaCopy || [...pieces].map((one) => one.textContent).join("\n"));
+    say(text("copied"));
+  });
+  offerCopies();
   setInterval(tick, 1000);
   tick();
   plan();
@@ -210,5 +231,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
   // A list of suggestions shows what fits the text: a name that is there is replaced by typing.
-  fields.timezone.addEventListener("focus", () => fields.timezone.select());
+  for (const field of form.querySelectorAll("input[list=cloaca-zones], input[list=cloaca-workflows]")) {
+    field.addEventListener("focus", () => field.select());
+  }
 });

@@ -107,8 +107,8 @@ def test_the_first_page_tells_what_is_stalled_and_late(operator):
     for at in range(9):
         scenes.run(f"failed{at}", RunStatus.FAILED, age=1000 + at)
     text = operator.get(reverse("admin:app_list", args=["cloaca_django"])).content.decode()
-    assert "stalled: its worker is not heard of" in text
-    assert "late: no worker has taken it" in text
+    for words in (" Stalled", "its worker is not heard of", " Late", "no worker has taken it"):
+        assert words in text, words
     assert "?attention=yes" in text
     assert "failed0" in text
     assert "failed8" not in text
@@ -117,7 +117,8 @@ def test_the_first_page_tells_what_is_stalled_and_late(operator):
 def test_a_glance_counts_what_waits_and_what_was_lost(transactional_db):
     empty = history.glance("default", most=10)
     assert (empty.waiting, empty.waited_since, empty.stalled, empty.lost) == (0, None, 0, 0)
-    assert (empty.counted_since, empty.has_paused) == (None, False)
+    assert (empty.counted_since, empty.paused) == (None, [])
+    assert (empty.median, empty.has_runs) == (None, False)
     first = waiting("a", age=300)
     done = scenes.task(first, "before", TaskStatus.COMPLETED, start=100, took=20)
     waiting("b", age=60)
@@ -126,10 +127,17 @@ def test_a_glance_counts_what_waits_and_what_was_lost(transactional_db):
     scenes.attempt(lost, 2)
     scenes.attempt(scenes.task(scenes.run(age=3 * DAY), "d"), 1, outcome="Lost")
     begun("e", worker=scenes.worker(age=40))
-    WorkflowControl.objects.create(name="w", paused_at=scenes.moment(1))
+    for name in ("w", "v"):
+        WorkflowControl.objects.create(
+            name=name, paused_at=scenes.moment(1), paused_by="ana", pause_reason="why"
+        )
     found = history.glance("default", most=10)
     assert (found.waiting, found.waited_since) == (2, done.finished_at)
-    assert (found.stalled, found.lost, found.has_paused) == (1, 1, True)
+    assert (found.stalled, found.lost, found.has_runs) == (1, 1, True)
+    assert [(one.name, one.by, one.reason) for one in found.paused] == [
+        ("v", "ana", "why"), ("w", "ana", "why"),
+    ]  # fmt: skip
+    assert found.paused[0].at == WorkflowControl.objects.get(name="v").paused_at
     assert history.glance("default", most=1).waiting == 1
     ended = PipelineExecution.objects.exclude(finished_at=None).order_by("-finished_at")
     assert history.glance("default", most=1).counted_since == ended[1].finished_at

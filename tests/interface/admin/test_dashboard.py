@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from cloaca_django.admin import standing
 from cloaca_django.core.states import RunStatus, TaskStatus
+from cloaca_django.dialect import history
 from cloaca_django.models import CronSchedule, WorkflowControl
 from tests import workflows
 from tests.interface.admin import scenes
@@ -59,9 +60,12 @@ def test_a_busy_site_in_one_page(operator):
     for words in (
         "1 paused", "50.0%", "2 runs ended in the last 24 hours", "gateway did not answer",
         "Retry…", "on dedupe for", "in 10 m", "no worker has fired it", "no such workflow",
-        "paused by ana: moving", "1 of 8 slots",
+        "by ana: moving", "1 of 8 slots", "median 41 s", "Every hour", " Late",
+        " Parked",
     ):  # fmt: skip
         assert words in text, words
+    for words in ("Scheduled", "Held"):
+        assert words not in text, words
     assert "No worker is running" not in text
 
 
@@ -117,8 +121,27 @@ def test_the_page_costs_the_same_with_few_and_many_rows(
         scenes.task(made, "a", TaskStatus.RUNNING)
         scenes.worker(pid=at)
         schedule(f"s{at}", 100)
+        WorkflowControl.objects.create(name=f"w{at}", paused_at=scenes.moment(60))
     with django_assert_max_num_queries(MOST_QUERIES):
         shown(operator)
+
+
+def test_a_site_where_all_is_paused_and_no_worker_lives_costs_no_more(
+    operator, django_assert_max_num_queries
+):
+    run = scenes.run(status=RunStatus.PENDING, age=900)
+    scenes.task(run, "a", TaskStatus.READY)
+    WorkflowControl.objects.create(name="etl", paused_at=scenes.moment(60), paused_by="ana")
+    with django_assert_max_num_queries(MOST_QUERIES):
+        assert "by ana" in shown(operator)
+
+
+def test_the_usual_duration_is_that_of_the_runs_of_a_day_that_completed(transactional_db):
+    for took in (10, 20, 30, 40, 1000):
+        scenes.run(age=5000, took=took)
+    scenes.run(age=5000, took=1, status=RunStatus.FAILED)
+    scenes.run(age=3 * 86_400, took=1)
+    assert history.glance("default", most=9).median == pytest.approx(30)
 
 
 def test_who_may_not_see_runs_sees_no_figures(transactional_db):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
+from cloaca_django import clock
 from cloaca_django.admin import run_list
-from cloaca_django.core.states import RunStatus, TaskStatus
-from cloaca_django.models import PipelineExecution
+from cloaca_django.core.states import Origin, RunStatus, TaskStatus
+from cloaca_django.engine import timetable
+from cloaca_django.models import CronExecution, PipelineExecution
 from tests import workflows
 from tests.interface.admin import scenes
 from tests.interface.admin.test_run_page import MOST_QUERIES
@@ -114,6 +117,52 @@ def test_rows_beyond_the_count_are_behind_a_link(operator, monkeypatch):
 def choose(client, action, runs, **facts):
     data = {"action": action, "_selected_action": [str(run.pk) for run in runs], **facts}
     return client.post(reverse(LIST), data)
+
+
+def test_the_runs_of_a_month_and_the_months_around(operator, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    first = datetime(2026, 3, 31, 15, 0, tzinfo=UTC)  # midnight in Tokyo
+    for name, moment in (
+        ("before", first - timedelta(seconds=1)), ("first", first),
+        ("last", first + timedelta(days=30, seconds=-1)), ("after", first + timedelta(days=30)),
+    ):  # fmt: skip
+        scenes.run(name, age=(clock.utc_now() - moment).total_seconds())
+
+    def asked(query):
+        found = operator.get(f"{reverse(LIST)}{query}").context["cl"]
+        return {row.workflow_name for row in found.result_list}, found.months
+
+    names, months = asked("?month=2026-04")
+    assert names == {"first", "last"}
+    assert (months.label, months.before, months.after, months.every) == (
+        "April 2026", "?month=2026-03", "?month=2026-05", "?",
+    )  # fmt: skip
+    assert asked("?month=2026-04&workflow=last")[0] == {"last"}
+    assert asked("?month=2026-04&workflow=last")[1].before == "?month=2026-03&workflow=last"
+    for junk in (
+        "?month=2026-13",
+        "?month=0000-01",
+        "?month=x",
+        "?month=9999-12",
+        "?month=\N{DEVANAGARI DIGIT ONE}999-01",
+    ):
+        assert asked(junk)[0] == {"before", "first", "last", "after"}, junk
+    this = asked("")[1].before
+    assert asked(this)[1].after == ""
+
+
+def test_a_late_run_of_a_schedule_says_when_it_was_due(
+    operator, settings, django_assert_max_num_queries
+):
+    settings.TIME_ZONE = "UTC"
+    schedule = timetable.register("default", "a", {"cron_expression": "30 2 * * *"})
+    due = datetime(2026, 3, 31, 2, 30, tzinfo=UTC)
+    run = scenes.run("a", RunStatus.PENDING, age=300, schedule=schedule, origin=Origin.SCHEDULE)
+    scenes.task(run, "a", TaskStatus.READY)
+    CronExecution.objects.create(schedule=schedule, run=run, scheduled_time=due, claimed_at=due)
+    with django_assert_max_num_queries(MOST_QUERIES):
+        text = operator.get(reverse(LIST)).content.decode()
+    assert "due Tue 2026-03-31 02:30 UTC" in text
 
 
 def test_many_are_cancelled_after_a_question_that_says_which(operator):

@@ -55,6 +55,39 @@ def test_a_page_costs_the_same_for_few_and_many_tasks(
         page_of(operator, run)
 
 
+def test_a_graph_is_turned_and_what_is_finished_is_left_out(operator):
+    run = scenes.busy_run()
+    place = reverse("admin:cloaca_django_pipelineexecution_change", args=[run.pk])
+    wide, down = (
+        operator.get(f"{place}?tasks=1&graph={one}").context["graph"] for one in ("right", "down")
+    )
+    assert float(down.wide.height) > float(wide.wide.height)
+    assert float(down.wide.width) < float(wide.wide.width)
+    assert [one.is_chosen for one in down.directions] == [False, True]
+    assert down.directions[0].query == "?tasks=1&graph=right"
+    assert down.finished.query == "?tasks=1&graph=down&finished=hide"
+    answer = operator.get(f"{place}?finished=hide")
+    left = {shape.name for shape in answer.context["graph"].wide.shapes}
+    assert left == {"dedupe", "notify", "load_warehouse", "refresh_views", "report"}
+    assert "hide what is finished" in answer.content.decode()
+    done = scenes.run()
+    scenes.task(done, "a")
+    place = reverse("admin:cloaca_django_pipelineexecution_change", args=[done.pk])
+    assert operator.get(place).context["graph"].finished is None
+    assert "All tasks have ended." in operator.get(f"{place}?finished=hide").content.decode()
+
+
+def test_a_long_graph_is_drawn_from_top_to_bottom_for_narrow_pages(operator):
+    run = scenes.run(status=RunStatus.RUNNING)
+    for at in range(7):
+        after = [f"t{at - 1}"] if at else []
+        scenes.task(run, f"t{at}", TaskStatus.PENDING, after=after)
+    place = reverse("admin:cloaca_django_pipelineexecution_change", args=[run.pk])
+    graph = operator.get(place).context["graph"]
+    assert float(graph.narrow.height) > float(graph.wide.height)
+    assert operator.get(f"{place}?graph=right").context["graph"].narrow is None
+
+
 def test_a_live_page_that_did_not_change_is_not_sent_again(operator):
     run = scenes.failed_run()
     url = reverse("admin:cloaca_django_pipelineexecution_change", args=[run.pk])

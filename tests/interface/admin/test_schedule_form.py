@@ -14,6 +14,7 @@ from cloaca_django.core import cron
 from cloaca_django.core.context import decode
 from cloaca_django.engine import timetable
 from cloaca_django.models import CronSchedule
+from tests import workflows
 from tests.interface.admin import scenes
 from tests.interface.admin.conftest import VIEWER, logged_in, person
 from tests.interface.admin.test_schedule_pages import made, page, url
@@ -77,6 +78,20 @@ def test_the_form_of_a_schedule_does_not_enable_or_disable_it(planner):
     planner.post(url("change", row.pk), {**TYPED, "priority": "3"})
     found = CronSchedule.objects.get()
     assert (found.enabled, found.priority, found.disabled_by) == (False, 3, "ana")
+
+
+def test_of_many_workflows_one_is_typed_with_suggestions(planner):
+    assert '<select name="workflow_name"' in page(planner, "add")
+    gone = made("old", workflow_name="gone")
+    workflows.many([f"w{at}" for at in range(30)])
+    text = page(planner, "add")
+    assert '<select name="workflow_name"' not in text
+    assert 'list="cloaca-workflows"' in text
+    assert '<option value="w29">' in text
+    assert "gone (not registered here)" in page(planner, "change", gone.pk)
+    assert "w30 is not one of" in refused(planner, workflow_name="w30")["workflow_name"][0]
+    planner.post(url("add"), {**TYPED, "workflow_name": "w29"})
+    assert CronSchedule.objects.filter(workflow_name="w29").exists()
 
 
 def test_one_may_be_added_disabled(planner):

@@ -185,7 +185,7 @@ def test_the_log_says_what_was_and_what_is(planner):
         assert words in said, words
     for words in ("hush", "loud", "timezone", "workflow_name", "queue"):
         assert words not in said, words
-    assert "cron_expression from" in page(planner, "history", row.pk)
+    assert "Cron expression from" in page(planner, "history", row.pk)
 
 
 def test_the_log_says_that_nothing_was_changed(planner):

@@ -178,6 +178,31 @@ def test_a_schedule_is_triggered_and_keeps_its_next_time(planner):
     assert not CronExecution.objects.exists()
 
 
+def test_a_trigger_that_is_sent_twice_starts_one_run(planner):
+    row = made()
+    once = planner.get(url("trigger", row.pk)).context["form"]["once"].value()
+    first = planner.post(url("trigger", row.pk), {"once": once})
+    second = planner.post(url("trigger", row.pk), {"once": once}, follow=True)
+    assert second.redirect_chain[0][0] == first.url
+    assert "This run was started already" in second.content.decode()
+    assert (PipelineExecution.objects.count(), LogEntry.objects.count()) == (1, 1)
+    again = planner.get(url("trigger", row.pk)).context["form"]["once"].value()
+    planner.post(url("trigger", row.pk), {"once": again})
+    assert PipelineExecution.objects.count() == 2
+
+
+def test_many_triggers_that_are_sent_twice_start_one_run_each(planner):
+    ids = [str(made(name).pk) for name in ("a", "b")]
+    page = planner.post(url("changelist"), {"action": "trigger", "_selected_action": ids})
+    facts = {"ids": ",".join(ids), "once": page.context["form"]["once"].value()}
+    told = [
+        planner.post(url("bulk_trigger"), facts, follow=True).content.decode() for _ in range(2)
+    ]
+    assert "Done for 2 schedules." in told[0]
+    assert "Done for 0 schedules. 2 were sent already." in told[1]
+    assert PipelineExecution.objects.count() == 2
+
+
 def test_one_whose_code_is_elsewhere_cannot_be_triggered_here(planner):
     row = made(workflow_name="long_gone")
     assert "Trigger now…" not in page(planner, "change", row.pk)

@@ -204,7 +204,9 @@ def test_a_week_shows_what_each_schedule_starts(viewer, settings):
     assert "10080 runs" in lanes["minutely"].marks[0].title
     assert answer.context["busiest"] == 61
     text = answer.content.decode()
-    for words in ("Mon 4<span", "?week=2026-12-28", "?week=2027-01-11",
+    # The weeks beside it, and those that begin the months beside it.
+    for words in ("Mon 4<span", "?week=2026-12-28", "?week=2027-01-11", "January 2027",
+                  "?week=2026-12-03", "?week=2027-02-04",
                   "1 schedule is disabled, parked or ended"):  # fmt: skip
         assert words in text, words
     assert url("change", lanes["nightly"].schedule) in text

@@ -15,7 +15,16 @@ from tests.contract.source import PACKAGE, package_files, syntax
 from tests.interface.admin import scenes
 
 LANGUAGES = ("de", "es")
-MARKS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "said", "said_of"}
+MARKS = {
+    "_",
+    "gettext",
+    "gettext_lazy",
+    "ngettext",
+    "ngettext_lazy",
+    "said",
+    "said_of",
+    "gettext_noop",
+}
 ENTRY = re.compile(r'^msgid ((?:".*"\n)+)(?:^msgid_plural ((?:".*"\n)+))?((?:^msgstr.*\n)+)', re.M)
 TAG = re.compile(r'\{% translate "([^"]+)" %\}')
 

@@ -12,7 +12,12 @@ from django.urls import reverse
 
 import cloaca_django as cloaca
 from cloaca_django.core.states import RunStatus
-from cloaca_django.models import CronSchedule, PipelineExecution, WorkflowControl
+from cloaca_django.models import (
+    CronSchedule,
+    PipelineExecution,
+    WorkflowControl,
+    WorkflowDefinition,
+)
 from tests import workflows
 from tests.interface.admin import scenes
 from tests.interface.admin.test_run_page import MOST_QUERIES
@@ -59,9 +64,11 @@ def shown(client, *place):
 def test_the_catalogue_has_every_workflow_and_how_its_runs_went(operator):
     for status in (RunStatus.COMPLETED, RunStatus.COMPLETED, RunStatus.FAILED):
         scenes.run("customer_etl", status)
+    scenes.run("customer_etl", RunStatus.FAILED, age=8 * 86_400)
     WorkflowControl.objects.create(name="gone", paused_at=scenes.moment(1), paused_by="ana")
     text = shown(operator, "changelist")
-    assert "2 of the last 3 runs completed" in text
+    assert "2 of the last 4 runs completed" in text
+    assert "2 of 3 runs of the last 7 days completed" in text
     assert "67%" in text
     assert "Takes what it is given" in text
     assert "gone" in text
@@ -84,6 +91,8 @@ def test_workflows_are_chosen_by_state_and_schedule(operator):
     assert names("?state=unknown") == ["gone"]
     assert names("?schedule=yes") == ["with_inputs"]
     assert names("?state=active&schedule=no") == ["customer_etl"]
+    assert names("?app=tests") == ["customer_etl", "with_form", "with_inputs"]
+    assert names("?app=-") == ["gone"]
     text = shown(operator, "changelist")
     assert url("pause", "customer_etl") in text
     assert url("resume", "with_form") in text
@@ -102,6 +111,20 @@ def test_catalogue_and_page_cost_the_same_for_few_and_many_runs(
         shown(operator, "changelist")
     with django_assert_max_num_queries(MOST_QUERIES):
         shown(operator, "change", "customer_etl")
+
+
+def test_each_version_says_how_many_of_the_newest_runs_are_of_it(operator):
+    for version, count in (("new", 2), ("old", 1), ("oldest", 0)):
+        WorkflowDefinition.objects.create(
+            name="customer_etl", version=version, graph="{}", first_seen_at=scenes.moment(9)
+        )
+        for _ in range(count):
+            scenes.run("customer_etl", workflow_version=version)
+    answer = operator.get(url("change", "customer_etl"))
+    assert {row.version: count for row, count in answer.context["versions"]} == {
+        "new": 2, "old": 1, "oldest": 0,
+    }  # fmt: skip
+    assert "2 runs" in answer.content.decode()
 
 
 def test_the_page_of_a_workflow(operator):
@@ -124,7 +147,7 @@ def test_a_run_is_started_with_typed_inputs(operator):
         "source": " x ", "size": 12, "ratio": 1.5, "dry": True, "tags": ["a"], "more": [1, 2],
     }  # fmt: skip
     assert (made.origin, made.created_by, made.reason) == ("admin", "otto", "a try")
-    assert LogEntry.objects.get().get_change_message() == f"Started run {made.pk}."
+    assert LogEntry.objects.get().get_change_message() == f"Started run {made.pk}: a try"
 
 
 @pytest.mark.parametrize(
