@@ -7,6 +7,7 @@ answer is an error.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,7 +15,9 @@ from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
+from django.db.backends.signals import connection_created
 from django.db.migrations.loader import MigrationLoader
+from django.dispatch import receiver
 from django.utils.functional import SimpleLazyObject
 
 from cloaca_django.dialect import Session, schemas, sql_tenants
@@ -126,6 +129,57 @@ def entered(alias: str, schema: str) -> Iterator[None]:
         yield
     finally:
         connection.set_tenant(before)
+
+
+class NotReached(NotInTenant):
+    """What a body hears whose first statement found no way into its tenant: it may come again."""
+
+
+class _Homes(threading.local):
+    """Where this thread's connections shall be as soon as they are opened, by alias."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, str] = {}
+
+
+_homes = _Homes()
+
+
+@contextmanager
+def expected(alias: str, schema: str) -> Iterator[None]:
+    """As ``entered``, but a thread that has no connection is not given one before it asks.
+
+    A connection that is opened within the block, the first and any later one, is checked before
+    its first statement, which raises NotReached if the server says that it is elsewhere. One that
+    is open already is where somebody left it, and may be used past Django; so it is entered now.
+    """
+    connection: Any = connections[alias]
+    before = connection.tenant
+    connection.set_tenant(_lazy_tenant(alias, schema))
+    _homes.schemas[alias] = schema
+    try:
+        if connection.connection is not None:
+            _check(connection)
+        yield
+    finally:
+        del _homes.schemas[alias]
+        connection.set_tenant(before)
+
+
+@receiver(connection_created)
+def _check_opened(connection: Any, **_: object) -> None:
+    schema = _homes.schemas.get(connection.alias)
+    # A body that went to another tenant by itself is where it wants to be.
+    if schema is None or schemas.tenant_of(connection) != schema:
+        return
+    try:
+        _check(connection)
+    except BaseException as error:
+        # It is open by now, and would be used by who comes next.
+        connection.close()
+        if isinstance(error, NotInTenant):
+            raise NotReached(schema, error.problem) from error
+        raise
 
 
 def check_reach(alias: str, schema: str) -> None:

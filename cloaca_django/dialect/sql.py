@@ -61,17 +61,24 @@ class Fragments(Protocol):
     def seconds_between(self, start: str, end: str) -> str: ...
     def source(self, columns: str, rows: str = ...) -> str: ...
     def by(self, index: str) -> str: ...
+    def is_at(self, key: str, value: str) -> str: ...
+    def among(self, key: str, values: str) -> str: ...
     def is_true(self, column: str) -> str: ...
     def returning(self, columns: str) -> str: ...
     def tasks_as_json(self, columns: tuple[str, ...]) -> str: ...
 
 
-def workflow_is_paused(name: str) -> str:
+def workflow_is_paused(d: Fragments, name: str) -> str:
     """Return the condition that the workflow of a name is paused."""
     return (
-        f"EXISTS (SELECT 1 FROM cloaca_workflow w WHERE w.name = {name}"
+        f"EXISTS (SELECT 1 FROM cloaca_workflow w WHERE {d.is_at('w.name', name)}"
         " AND w.paused_at IS NOT NULL)"
     )
+
+
+def in_batch(d: Fragments, key: str, *, kind: str = "uuid") -> str:
+    """Return the condition that a key is in the batch, which is a list of one-column rows."""
+    return d.among(key, f"SELECT o_id FROM {d.source(f'id {kind}')}")
 
 
 RUN_COLUMNS = (
@@ -138,7 +145,7 @@ def insert_tasks(d: Fragments, *, rows: str = "rows", among: str = "", tasks: st
             false, o_changes, '', o_reason
         FROM (SELECT o.*, CASE
                 WHEN o_status NOT IN ({READY}, {RUNNING}) THEN o_status
-                WHEN {workflow_is_paused("o_workflow")} THEN {HELD}
+                WHEN {workflow_is_paused(d, "o_workflow")} THEN {HELD}
                 WHEN o_start_at > {d.clock} THEN {SCHEDULED}
                 ELSE o_status END AS s_status
               FROM {tasks or d.source(NEW_TASK_COLUMNS, rows)} {among}) AS s
@@ -169,8 +176,8 @@ def lock_runs(d: Fragments, *, wait: bool) -> str:
     """Lock run rows by id order. Everyone who moves a graph comes through here first."""
     return f"""
         SELECT r.id, r.status, r.revision,
-            r.paused_at IS NOT NULL OR {workflow_is_paused("r.workflow_name")}
-        FROM cloaca_run r WHERE r.id IN (SELECT o_id FROM {d.source("id uuid")})
+            r.paused_at IS NOT NULL OR {workflow_is_paused(d, "r.workflow_name")}
+        FROM cloaca_run r WHERE {in_batch(d, "r.id")}
         ORDER BY r.id {d.lock if wait else d.lock_or_skip}"""
 
 
@@ -189,7 +196,7 @@ def move_tasks(d: Fragments, *, moves: str = "") -> str:
             claimed_at = CASE WHEN o_status = {RUNNING} THEN {d.clock} END,
             finished_at = CASE WHEN o_status IN {TASK_ENDED} THEN {d.clock} END
         FROM {moves or d.source(MOVE_COLUMNS)}
-        WHERE t.id = o_id AND t.status = {PENDING}"""
+        WHERE {d.is_at("t.id", "o_id")} AND t.status = {PENDING}"""
 
 
 def move_runs(d: Fragments, *, moves: str = "") -> str:
@@ -200,7 +207,7 @@ def move_runs(d: Fragments, *, moves: str = "") -> str:
             finished_at = CASE WHEN o_status IN {RUN_ENDED} THEN {d.clock} END,
             is_waiting = false, error_message = o_error
         FROM {moves or d.source("id uuid, status text, revision uuid, error text")}
-        WHERE r.id = o_id
+        WHERE {d.is_at("r.id", "o_id")}
         RETURNING {d.returning("r.id, r.created_at, r.started_at, r.finished_at")}"""
 
 
@@ -209,7 +216,7 @@ def load_runs(d: Fragments) -> str:
     return f"""
         SELECT r.id, r.workflow_name, r.status, r.revision, r.context, r.priority, r.queue,
             r.error_message, r.traceparent, ({d.tasks_as_json(TASK_COLUMNS)})
-        FROM cloaca_run r WHERE r.id IN (SELECT o_id FROM {d.source("id uuid")})"""
+        FROM cloaca_run r WHERE {in_batch(d, "r.id")}"""
 
 
 def insert_attempts(d: Fragments) -> str:
@@ -247,18 +254,20 @@ def look(d: Fragments) -> str:
 
 def promote_due(d: Fragments, *, only: bool = False) -> str:
     """Make due tasks Ready, or Held when their run or workflow is paused."""
+    due = f"""
+        SELECT c.id FROM cloaca_task c {d.by("cloaca_task_due")}
+        WHERE c.status = {SCHEDULED} AND c.due_at <= {d.clock} {_only_runs(d) if only else ""}
+        ORDER BY c.due_at LIMIT 1000 {d.task_lock_or_skip}"""
     return f"""
         UPDATE cloaca_task AS t SET due_at = NULL, status = CASE
             WHEN EXISTS (SELECT 1 FROM cloaca_run r
-                          WHERE r.id = t.run_id AND r.paused_at IS NOT NULL)
-              OR {workflow_is_paused("t.workflow_name")} THEN {HELD} ELSE {READY} END
-        WHERE t.id IN (SELECT c.id FROM cloaca_task c {d.by("cloaca_task_due")}
-            WHERE c.status = {SCHEDULED} AND c.due_at <= {d.clock} {_only_runs(d) if only else ""}
-            ORDER BY c.due_at LIMIT 1000 {d.task_lock_or_skip})"""
+                          WHERE {d.is_at("r.id", "t.run_id")} AND r.paused_at IS NOT NULL)
+              OR {workflow_is_paused(d, "t.workflow_name")} THEN {HELD} ELSE {READY} END
+        WHERE {d.among("t.id", due)}"""
 
 
 def _only_runs(d: Fragments) -> str:
-    return f"AND c.run_id IN (SELECT o_id FROM {d.source('id uuid')})"
+    return f"AND {in_batch(d, 'c.run_id')}"
 
 
 def overdue_runs(d: Fragments) -> str:
@@ -274,7 +283,7 @@ def cancel_tasks(d: Fragments) -> str:
     return f"""
         UPDATE cloaca_task SET status = {CANCELLED}, reason = %(reason)s,
             finished_at = {d.clock}, due_at = NULL, is_deferred = false
-        WHERE run_id IN (SELECT o_id FROM {d.source("id uuid")})
+        WHERE {in_batch(d, "run_id")}
           AND status NOT IN {TASK_ENDED}"""
 
 
@@ -282,7 +291,7 @@ def resolve_tokens(d: Fragments) -> str:
     """Read what became of claims whose settle has an unknown outcome."""
     return f"""
         SELECT t.id, t.claim_token, t.status FROM cloaca_task t
-        WHERE t.id IN (SELECT o_id FROM {d.source("id bigint")})"""
+        WHERE {in_batch(d, "t.id", kind="bigint")}"""
 
 
 def mark_deferred(d: Fragments) -> str:
@@ -290,7 +299,8 @@ def mark_deferred(d: Fragments) -> str:
     return f"""
         UPDATE cloaca_task AS t SET is_deferred = o_deferred
         FROM {d.source("id bigint, token uuid, deferred boolean")}
-        WHERE t.id = o_id AND {hidden("t.status")} = {RUNNING} AND t.claim_token = o_token"""
+        WHERE {d.is_at("t.id", "o_id")} AND t.claim_token = o_token
+          AND {hidden("t.status")} = {RUNNING}"""
 
 
 def read_times(d: Fragments) -> str:
@@ -304,14 +314,14 @@ def open_among(d: Fragments) -> str:
     """Find those of some runs that are open."""
     return f"""
         SELECT id FROM cloaca_run
-        WHERE id IN (SELECT o_id FROM {d.source("id uuid")}) AND finished_at IS NULL"""
+        WHERE {in_batch(d, "id")} AND finished_at IS NULL"""
 
 
 def places(d: Fragments) -> str:
     """Read where tasks stand in their graphs, and what they are called."""
     return f"""
         SELECT t.id, t.position, t.workflow_name, t.name FROM cloaca_task t
-        WHERE t.id IN (SELECT o_id FROM {d.source("id bigint")})"""
+        WHERE {in_batch(d, "t.id", kind="bigint")}"""
 
 
 def next_due(d: Fragments) -> str:
@@ -319,7 +329,7 @@ def next_due(d: Fragments) -> str:
     return f"""
         SELECT {d.seconds_until("min(due_at)")} FROM cloaca_task
         WHERE {hidden("status")} = {SCHEDULED}
-          AND run_id IN (SELECT o_id FROM {d.source("id uuid")})"""
+          AND {in_batch(d, "run_id")}"""
 
 
 def read_clock(d: Fragments) -> str:

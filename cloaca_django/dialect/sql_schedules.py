@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloaca_django.dialect.sql import ALIVE, DRAINING, Fragments
+from cloaca_django.dialect.sql import ALIVE, DRAINING, Fragments, in_batch
 
 
 def _is_planned(d: Fragments) -> str:
@@ -42,7 +42,7 @@ def open_runs(d: Fragments) -> str:
     """
     return f"""
         SELECT DISTINCT r.schedule_id FROM cloaca_run r
-        WHERE r.schedule_id IN (SELECT o_id FROM {d.source("id uuid")}) AND r.finished_at IS NULL"""
+        WHERE {in_batch(d, "r.schedule_id")} AND r.finished_at IS NULL"""
 
 
 def insert_fires(d: Fragments) -> str:
@@ -66,7 +66,7 @@ def keep_schedule(d: Fragments) -> str:
     """Lock a schedule against being deleted, edited or fired."""
     return f"""
         SELECT s.id FROM cloaca_schedule s
-        WHERE s.id IN (SELECT o_id FROM {d.source("id uuid")}) {d.keep_schedule}"""
+        WHERE {in_batch(d, "s.id")} {d.keep_schedule}"""
 
 
 def advance_schedules(d: Fragments) -> str:
@@ -76,14 +76,15 @@ def advance_schedules(d: Fragments) -> str:
         UPDATE cloaca_schedule AS s SET next_run_at = o_next,
             last_run_at = CASE WHEN o_fired THEN {d.clock} ELSE last_run_at END,
             skipped_count = skipped_count + o_skipped
-        FROM {d.source(columns)} WHERE s.id = o_id"""
+        FROM {d.source(columns)} WHERE {d.is_at("s.id", "o_id")}"""
 
 
 def park_schedules(d: Fragments) -> str:
     """Take schedules that cannot be planned off the plan, with the reason."""
     return f"""
         UPDATE cloaca_schedule AS s SET parked_at = {d.clock}, error_message = o_error
-        FROM {d.source("id uuid, error text")} WHERE s.id = o_id AND s.parked_at IS NULL"""
+        FROM {d.source("id uuid, error text")}
+        WHERE {d.is_at("s.id", "o_id")} AND s.parked_at IS NULL"""
 
 
 def unpark_schedules(d: Fragments) -> str:

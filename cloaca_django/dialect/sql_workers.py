@@ -16,6 +16,7 @@ from cloaca_django.dialect.sql import (
     SCHEDULED,
     Fragments,
     hidden,
+    in_batch,
     workflow_is_paused,
 )
 
@@ -33,12 +34,13 @@ def claim_assignments(d: Fragments) -> str:
 
 def claim_own(d: Fragments) -> str:
     """Claim ready tasks of the given runs only."""
+    ready = f"""
+        SELECT c.id FROM cloaca_task c
+        WHERE {in_batch(d, "c.run_id")}
+          AND {hidden("c.status")} = {READY} AND NOT {workflow_is_paused(d, "c.workflow_name")}
+        ORDER BY c.priority DESC, c.id LIMIT %(room)s {d.task_lock_or_skip}"""
     return f"""
-        UPDATE cloaca_task AS t SET {claim_assignments(d)}
-        WHERE t.id IN (SELECT c.id FROM cloaca_task c
-            WHERE c.run_id IN (SELECT o_id FROM {d.source("id uuid")})
-              AND {hidden("c.status")} = {READY} AND NOT {workflow_is_paused("c.workflow_name")}
-            ORDER BY c.priority DESC, c.id LIMIT %(room)s {d.task_lock_or_skip})
+        UPDATE cloaca_task AS t SET {claim_assignments(d)} WHERE {d.among("t.id", ready)}
         RETURNING {d.returning(CLAIMED)}"""
 
 
@@ -161,7 +163,7 @@ def held(d: Fragments) -> str:
 def share_runs(d: Fragments) -> str:
     """Keep runs from being paused while their tasks are put back."""
     return f"""
-        SELECT r.id FROM cloaca_run r WHERE r.id IN (SELECT o_id FROM {d.source("id uuid")})
+        SELECT r.id FROM cloaca_run r WHERE {in_batch(d, "r.id")}
         ORDER BY r.id {d.share_or_skip}"""
 
 
@@ -171,10 +173,11 @@ def requeue(d: Fragments) -> str:
         UPDATE cloaca_task AS t SET claim_token = NULL, worker_id = NULL, is_deferred = false,
             crashes = crashes + o_crash, status = CASE
             WHEN EXISTS (SELECT 1 FROM cloaca_run r
-                          WHERE r.id = t.run_id AND r.paused_at IS NOT NULL)
-              OR {workflow_is_paused("t.workflow_name")} THEN {HELD} ELSE {READY} END
+                          WHERE {d.is_at("r.id", "t.run_id")} AND r.paused_at IS NOT NULL)
+              OR {workflow_is_paused(d, "t.workflow_name")} THEN {HELD} ELSE {READY} END
         FROM {d.source("id bigint, token uuid, crash int")}
-        WHERE t.id = o_id AND {hidden("t.status")} = {RUNNING} AND t.claim_token = o_token
+        WHERE {d.is_at("t.id", "o_id")} AND t.claim_token = o_token
+          AND {hidden("t.status")} = {RUNNING}
         RETURNING {d.returning("t.id")}"""
 
 
@@ -226,7 +229,7 @@ def admit_runs(d: Fragments) -> str:
     """Give waiting runs their place."""
     return f"""
         UPDATE cloaca_run SET is_waiting = false
-        WHERE id IN (SELECT o_id FROM {d.source("id uuid")})"""
+        WHERE {in_batch(d, "id")}"""
 
 
 def release_held(d: Fragments) -> str:
@@ -234,17 +237,18 @@ def release_held(d: Fragments) -> str:
     return f"""
         UPDATE cloaca_task AS t SET
             status = CASE WHEN t.due_at > {d.clock} THEN {SCHEDULED} ELSE {READY} END
-        WHERE t.run_id IN (SELECT o_id FROM {d.source("id uuid")})
-          AND {hidden("t.status")} = {HELD} AND NOT {workflow_is_paused("t.workflow_name")}
+        WHERE {in_batch(d, "t.run_id")}
+          AND {hidden("t.status")} = {HELD} AND NOT {workflow_is_paused(d, "t.workflow_name")}
           AND EXISTS (SELECT 1 FROM cloaca_run r
-                      WHERE r.id = t.run_id AND r.paused_at IS NULL AND NOT r.is_waiting)"""
+                      WHERE {d.is_at("r.id", "t.run_id")} AND r.paused_at IS NULL
+                        AND NOT r.is_waiting)"""
 
 
 def hold_tasks(d: Fragments) -> str:
     """Hold every task of some runs that could start."""
     return f"""
         UPDATE cloaca_task SET status = {HELD}
-        WHERE run_id IN (SELECT o_id FROM {d.source("id uuid")})
+        WHERE {in_batch(d, "run_id")}
           AND status IN ({READY}, {SCHEDULED})"""
 
 
@@ -253,7 +257,7 @@ def pause_runs(d: Fragments) -> str:
     return f"""
         UPDATE cloaca_run SET status = {PAUSED}, paused_at = {d.clock}, paused_by = %(by)s,
             pause_reason = %(reason)s
-        WHERE id IN (SELECT o_id FROM {d.source("id uuid")})"""
+        WHERE {in_batch(d, "id")}"""
 
 
 def resume_runs(d: Fragments) -> str:
@@ -261,7 +265,7 @@ def resume_runs(d: Fragments) -> str:
     return f"""
         UPDATE cloaca_run SET paused_at = NULL, paused_by = '', pause_reason = '',
             status = CASE WHEN started_at IS NULL THEN {RUN_PENDING} ELSE {RUN_RUNNING} END
-        WHERE id IN (SELECT o_id FROM {d.source("id uuid")}) AND status NOT IN {RUN_ENDED}"""
+        WHERE {in_batch(d, "id")} AND status NOT IN {RUN_ENDED}"""
 
 
 def pause_workflow(d: Fragments) -> str:
@@ -297,12 +301,12 @@ def hold_scheduled(d: Fragments) -> str:
 
 def _hold_paused(d: Fragments, status: str, *, index: str) -> str:
     # One status a statement, so that its partial index serves it.
+    found = f"""
+        SELECT c.id FROM cloaca_task c {d.by(index)}
+        WHERE c.status = {status} AND {workflow_is_paused(d, "c.workflow_name")}
+        LIMIT 1000 {d.task_lock_or_skip}"""
     return f"""
-        UPDATE cloaca_task SET status = {HELD} WHERE id IN (
-            SELECT c.id FROM cloaca_task c {d.by(index)}
-            WHERE c.status = {status} AND {workflow_is_paused("c.workflow_name")}
-            LIMIT 1000 {d.task_lock_or_skip})
-        RETURNING id"""
+        UPDATE cloaca_task SET status = {HELD} WHERE {d.among("id", found)} RETURNING id"""
 
 
 def held_runs(d: Fragments) -> str:
@@ -320,8 +324,9 @@ def stray_runs(d: Fragments) -> str:
     """
     return f"""
         SELECT DISTINCT coalesce(t.run_id, t.run_id)
-        FROM cloaca_task t {d.by("cloaca_task_held")} JOIN cloaca_run r ON r.id = t.run_id
-        WHERE t.status = {HELD} AND NOT {workflow_is_paused("t.workflow_name")}
+        FROM cloaca_task t {d.by("cloaca_task_held")} JOIN cloaca_run r
+            ON {d.is_at("r.id", "t.run_id")}
+        WHERE t.status = {HELD} AND NOT {workflow_is_paused(d, "t.workflow_name")}
           AND r.paused_at IS NULL AND NOT r.is_waiting LIMIT 500"""
 
 
@@ -330,12 +335,13 @@ def children_of(d: Fragments) -> str:
     return f"""
         WITH RECURSIVE child(id) AS (
             SELECT r.id FROM cloaca_run r
-            WHERE r.parent_id IN (SELECT o_id FROM {d.source("id uuid")})
+            WHERE {in_batch(d, "r.parent_id")}
               AND r.parent_task_id IS NOT NULL
             UNION
-            SELECT r.id FROM cloaca_run r JOIN child c ON r.parent_id = c.id
+            SELECT r.id FROM child c JOIN cloaca_run r ON {d.is_at("r.parent_id", "c.id")}
             WHERE r.parent_task_id IS NOT NULL)
-        SELECT r.id FROM cloaca_run r JOIN child c ON c.id = r.id WHERE r.finished_at IS NULL"""
+        SELECT r.id FROM child c JOIN cloaca_run r ON {d.is_at("r.id", "c.id")}
+        WHERE r.finished_at IS NULL"""
 
 
 def end_runs(d: Fragments) -> str:
@@ -344,5 +350,5 @@ def end_runs(d: Fragments) -> str:
         UPDATE cloaca_run AS r SET status = %(status)s, revision = %(revision)s{d.uuid},
             started_at = coalesce(started_at, {d.clock}), finished_at = {d.clock},
             is_waiting = false, error_message = %(message)s
-        WHERE r.id IN (SELECT o_id FROM {d.source("id uuid")})
+        WHERE {in_batch(d, "r.id")}
         RETURNING {d.returning("r.id, r.workflow_name")}"""

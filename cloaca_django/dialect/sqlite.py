@@ -66,6 +66,12 @@ class SqliteFragments:
     def by(self, index: str) -> str:
         return f"INDEXED BY {index}"
 
+    def is_at(self, key: str, value: str) -> str:
+        return f"{key} = {value}"
+
+    def among(self, key: str, values: str) -> str:
+        return f"{key} IN ({values})"
+
     def is_true(self, column: str) -> str:
         # Django 5.2 writes the condition of an index in the first way, 6.1 in the second, and
         # SQLite takes an index only for the way it has.
@@ -94,7 +100,7 @@ def write_outcomes(d: SqliteFragments) -> str:
     """Write the outcomes whose claim still holds."""
     paused = (
         "EXISTS (SELECT 1 FROM cloaca_run r WHERE r.id = o_run"
-        f" AND (r.paused_at IS NOT NULL OR {workflow_is_paused('r.workflow_name')}))"
+        f" AND (r.paused_at IS NOT NULL OR {workflow_is_paused(d, 'r.workflow_name')}))"
     )
     return f"""
         UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused=paused)}
@@ -114,7 +120,7 @@ def choose_statement(lanes: int) -> str:
               AND t.workflow_name = %(workflow{at})s
               AND t.workflow_name || '/' || t.name NOT IN
                   (SELECT value FROM json_each(%(refused)s))
-              AND NOT {workflow_is_paused(f"%(workflow{at})s")}
+              AND NOT {workflow_is_paused(FRAGMENTS, f"%(workflow{at})s")}
             ORDER BY t.priority DESC, t.id LIMIT %(room)s)"""
         for at in range(lanes)
     )

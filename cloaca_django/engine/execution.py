@@ -24,6 +24,7 @@ from cloaca_django.engine.capture import current_job, storable
 from cloaca_django.engine.claiming import Assignment, Unreadable
 from cloaca_django.engine.settlement import Failure, Outcome, Settled
 from cloaca_django.errors import ContextTooLarge, UnexpectedResult
+from cloaca_django.tenancy import NotReached
 
 logger = logging.getLogger("cloaca_django.task")
 
@@ -143,6 +144,8 @@ def perform(job: Job, handle: Any) -> Outcome:
     try:
         returned = call(job, context, handle)
         result = completed(job, context, returned)
+    except NotReached:
+        result = not_begun(job)
     except BaseException as error:
         result = failed(job, error)
     finally:
@@ -307,7 +310,10 @@ def handed_back(job: Job) -> Outcome:
 
 
 def not_begun(job: Job) -> Outcome:
-    """Return a claim whose body could not be called; it is tried again in a moment, uncharged."""
+    """Return a claim whose body could not be called, or not reach its tenant's tables.
+
+    It is tried again in a moment, and nothing is charged.
+    """
     return job.outcome(TaskStatus.SCHEDULED, delay_seconds=NOT_BEGUN_SECONDS)
 
 

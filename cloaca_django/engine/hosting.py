@@ -209,7 +209,7 @@ class JobHost:
     def _carry_out(self, job: Job) -> None:
         handle = TaskHandle(job, self) if job.task.wants_handle else None
         connections.tidy()
-        with self._in_schema(), spans.around(job, schema=self.schema):
+        with self._in_schema(job), spans.around(job, schema=self.schema):
             if job.policy.atomic:
                 outcome = completing.perform_atomic(
                     job, handle, alias=self.alias, worker=self._worker()
@@ -221,9 +221,12 @@ class JobHost:
         connections.tidy()
         self._finish(job, outcome, handle)
 
-    def _in_schema(self) -> AbstractContextManager[None]:
-        """Be in the tenant of this host on this thread's connection."""
-        return tenancy.entered(self.alias, self.schema) if self.schema else nullcontext()
+    def _in_schema(self, job: Job) -> AbstractContextManager[None]:
+        """Be in the tenant of this host on this thread's connection, once there is one."""
+        if not self.schema:
+            return nullcontext()
+        enter = tenancy.entered if job.policy.atomic else tenancy.expected
+        return enter(self.alias, self.schema)
 
     async def _carry_out_async(self, job: Job) -> None:
         handle = AsyncTaskHandle(job, self) if job.task.wants_handle else None

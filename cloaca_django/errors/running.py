@@ -101,6 +101,7 @@ class NotInTenant(InvalidState):
 
     def __init__(self, schema: str, problem: str) -> None:
         super().__init__(f"This runner is bound to schema {shown(schema)}, but {problem}")
+        self.problem = problem
 
 
 class InvalidTransition(InvalidState):

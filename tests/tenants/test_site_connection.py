@@ -87,6 +87,49 @@ def test_a_schema_that_is_missing_is_an_error_and_not_public(make_tenants):
         assert where() == "t1"
 
 
+def test_who_asks_the_database_nothing_is_given_no_connection(make_tenants):
+    make_tenants(1)
+    connection.close()
+    with tenancy.expected("default", "t1"):
+        assert connection.schema_name == "t1"
+    assert connection.connection is None
+    assert where() == "public"
+
+
+def test_a_connection_is_checked_before_its_first_statement_each_time_one_is_opened(
+    make_tenants, monkeypatch
+):
+    make_tenants(1)
+    left = break_set(monkeypatch, times=0)
+    connection.close()
+    with tenancy.expected("default", "t1"):
+        for _ in range(2):
+            left[0] = 1
+            with pytest.raises(tenancy.NotReached, match="its connection is in 'public'"):
+                where()
+            assert connection.connection is None, "what is elsewhere is not found by the next"
+            assert where() == "t1"
+            connection.close()
+
+
+def test_a_connection_that_is_open_is_entered_before_it_can_be_used_past_django(make_tenants):
+    make_tenants(2)
+    with tenancy.entered("default", "t2"):
+        assert where() == "t2"
+    with tenancy.expected("default", "t1"):
+        raw = connection.connection.execute("SELECT current_schema()")
+        assert raw.fetchone()[0] == "t1"
+
+
+def test_who_goes_to_another_tenant_before_it_asks_anything_is_there(make_tenants):
+    make_tenants(2)
+    connection.close()
+    with tenancy.expected("default", "t1"), schema_context("t2"):
+        assert where() == "t2"
+        with tenancy.entered("default", "t1"):
+            assert where() == "t1"
+
+
 def test_a_statement_of_ours_is_refused_when_the_thread_is_in_another_tenant_by_then(make_tenants):
     a, b = make_tenants(2)
     with in_tenant(a):
