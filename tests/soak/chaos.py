@@ -9,6 +9,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -39,6 +40,8 @@ class Chaos:
         self._chance = random.Random(plan.seed)
         self.counts: Counter[str] = Counter()
         self.losses: list[Loss] = []
+        # When faults were on that keep others from working, too.
+        self.spans: list[tuple[datetime, datetime]] = []
         self._undo: list[tuple[float, Callable[[], None]]] = []
         # What a lasting fault holds: two at once would be one that lasts longer.
         self._busy: set[str] = set()
@@ -103,13 +106,17 @@ class Chaos:
         for undo in due:
             undo()
 
-    def _last(self, name: str, seconds: float, undo: Callable[[], None]) -> None:
+    def _last(
+        self, name: str, seconds: float, undo: Callable[[], None], since: datetime | None = None
+    ) -> None:
         """Let a fault last for some seconds."""
         self._busy.add(name)
+        began = since or clock.utc_now()
 
         def end() -> None:
             undo()
             self._busy.discard(name)
+            self.spans.append((began, clock.utc_now()))
             self._note(f"the end of what {name} suffered")
 
         self._undo.append((clock.monotonic() + seconds, end))
@@ -156,7 +163,7 @@ class Chaos:
         now = clock.utc_now()
         self._fleet.freeze(seat)
         seconds = self._plan.lease_seconds * self._chance.uniform(1.1, 1.8)
-        self._last(WORKER, seconds, lambda: self._fleet.thaw(seat))
+        self._last(WORKER, seconds, lambda: self._fleet.thaw(seat), now)
         self._lose("frozen worker", seat.frozen, now)
         return True
 
@@ -186,9 +193,11 @@ class Chaos:
 
     def _restart(self) -> bool:
         assert self._stage.server is not None
+        began = clock.utc_now()
         self._stage.server.crash()
         self._out.wait(self._chance.uniform(0.1, 2.0))
         self._stage.server.start()
+        self.spans.append((began, clock.utc_now()))
         return True
 
     def _fill_disk(self) -> bool:
@@ -260,6 +269,7 @@ class Chaos:
         return True
 
     def _hold(self, seconds: float) -> None:
+        began = clock.utc_now()
         try:
             with entered(self._chance.choice(schemas())), _locking():
                 self._out.wait(seconds)
@@ -267,6 +277,7 @@ class Chaos:
             self._note(f"a lock was lost: {error}")
         finally:
             self._busy.discard("lock")
+            self.spans.append((began, clock.utc_now()))
             connections.close_all()
 
 

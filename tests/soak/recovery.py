@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connection
 
@@ -44,23 +45,37 @@ def losses(how: str, pids: Collection[int], at: datetime) -> list[Loss]:
     return found
 
 
-def delays(lost: Iterable[Loss]) -> dict[str, list[float]]:
+def delays(
+    lost: Iterable[Loss], spans: Collection[tuple[datetime, datetime]] = (), *, window: float = 0
+) -> dict[str, list[float]]:
     """Return by how they were lost how many seconds the tasks were away, in order.
 
-    What was settled all the same, or cancelled meanwhile, was not away.
+    Those are apart in whose ``window`` of seconds one of the ``spans`` fell, in which others could
+    not work either. What was settled all the same, or cancelled meanwhile, was not away.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for loss in lost:
-        with entered(loss.schema), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT new, at FROM crash_journal WHERE kind = 'task' AND row_id = %s"
-                " AND seq > %s AND old = %s ORDER BY seq LIMIT 1",
-                [str(loss.task_id), loss.seq, TaskStatus.RUNNING],
-            )
-            row = cursor.fetchone()
-        if row is not None and row[0] in BACK:
-            found[loss.how].append((moment_of(row[1]) - loss.at).total_seconds())
+        row = _next_move(loss)
+        if row is None or row[0] not in BACK:
+            continue
+        end = loss.at + timedelta(seconds=window)
+        # Its own span begins with it.
+        is_apart = any(
+            loss.at < until and since <= end and since != loss.at for since, until in spans
+        )
+        how = loss.how + ", others away too" * is_apart
+        found[how].append((moment_of(row[1]) - loss.at).total_seconds())
     return {how: sorted(seconds) for how, seconds in found.items()}
+
+
+def _next_move(loss: Loss) -> Any:
+    with entered(loss.schema), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT new, at FROM crash_journal WHERE kind = 'task' AND row_id = %s"
+            " AND seq > %s AND old = %s ORDER BY seq LIMIT 1",
+            [str(loss.task_id), loss.seq, TaskStatus.RUNNING],
+        )
+        return cursor.fetchone()
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from cloaca_django.core.states import AttemptOutcome, RunStatus, TaskStatus
+from cloaca_django.core.states import AttemptOutcome, TaskStatus
 from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution
 from tests.crash import checker
 from tests.crash.graphs import Node, chain
@@ -44,6 +44,7 @@ def test_a_short_soak_finds_nothing_wrong():
 def test_a_soak_that_finds_something_ends_with_an_error(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(soak, "open_stage", lambda plan: nullcontext())
     found = [("violations", "1")], ["I1 run 7 is gone"]
+    monkeypatch.setattr(soak.signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(soak, "_soak", lambda plan, stage, stack: found)
     output = tmp_path / "table.md"
     assert soak.main(["--seconds", "1", "--output", str(output)]) == 1
@@ -141,25 +142,31 @@ def _watch():
     return Watch(plan.parse(["--lease", "3"]))
 
 
+def _of(watch, number):
+    return [line for line in watch.findings.lines if line.startswith(f"{number} ")]
+
+
 def test_what_changes_is_looked_at(world, ended):
     watch = _watch()
     TaskExecution.objects.filter(name="last").update(status=TaskStatus.FAILED)
     watch.look()
     assert watch.looks == 1
-    assert any(line.startswith("I5 task") for line in watch.findings.lines)
+    assert len(_of(watch, "I5")) == 1
 
 
 def test_a_task_that_claims_pass_by_is_reported(world):
     world.define("w", chain("a"))
-    forgotten = world.submit("w")
+    forgotten = TaskExecution.objects.get(run=world.submit("w"))
     _sql("UPDATE crash_journal SET at = '2020-01-01 00:00:00+00:00'")
     watch = _watch()
     watch.look()
-    assert [line for line in watch.findings.lines if line.startswith("I8")] == []
-    TaskExecution.objects.filter(run=forgotten).update(priority=1)
+    assert _of(watch, "I8") == [], "nobody is there who could claim it"
+    TaskExecution.objects.filter(pk=forgotten.pk).update(queue="elsewhere")
+    world.submit("w")
     world.worker().work()
-    TaskExecution.objects.filter(run=forgotten).update(status=TaskStatus.COMPLETED)
-    assert PipelineExecution.objects.filter(status=RunStatus.COMPLETED).count() == 1
+    watch.look()
+    (line,) = _of(watch, "I8")
+    assert line.startswith(f"I8 task {forgotten.pk} a is ready in '' since 2020-01-01")
 
 
 def test_a_soak_in_which_nothing_was_submitted_has_shown_nothing(world):
@@ -188,6 +195,12 @@ def test_the_time_that_a_lost_task_was_away_is_measured(world):
     lost = [Loss(loss.how, at, "", loss.task_id, loss.seq)]
     assert recovery.delays(lost) == {"killed worker": [33.0]}
     assert recovery.delays([Loss("frozen", at, "", task.pk, _last_note())]) == {}
+    soon = at + timedelta(seconds=40), at + timedelta(seconds=50)
+    late = at + timedelta(seconds=41), at + timedelta(seconds=50)
+    itself = at, at + timedelta(seconds=50)
+    apart = {"killed worker, others away too": [33.0]}
+    assert recovery.delays(lost, [soon], window=40.0) == apart
+    assert recovery.delays(lost, [late, itself], window=40.0) == {"killed worker": [33.0]}
 
 
 def _last_note():
@@ -203,6 +216,13 @@ def test_percentiles_are_values_that_were_seen():
 
 
 def test_the_table_says_what_was_done(world, ended):
+    task = TaskExecution.objects.first()
+    other = TaskExecution.objects.last()
+    TaskAttempt.objects.create(
+        task=task, attempt=1, outcome=AttemptOutcome.FAILED, finished_at=ended.created_at
+    )
+    for id, token in [(task.pk, "a"), (task.pk, "b"), (other.pk, "c")]:
+        _sql(f"INSERT INTO crash_started VALUES ({id}, '{token}')")
     asked = plan.parse(["--seed", "7", "--runs", "100", "--seconds", "50", "--faults", "kill,lock"])
     lines = dict(
         report.rows(
@@ -215,7 +235,7 @@ def test_the_table_says_what_was_done(world, ended):
     assert lines["time under load"] == "50 s, 2.0 runs/s submitted"
     assert lines["faults injected"] == "3: kill 3, lock 0"
     assert lines["runs"] == "1 (1 Completed)"
-    assert lines["executions per task"].startswith("1.000;")
+    assert lines["executions per task"] == "1.500, without failed attempts 1.000"
     assert lines["recovery, killed worker"] == "p50 2.0 s, p95 2.0 s, max 2.0 s (2 tasks)"
     assert (lines["acts"], lines["violations"]) == ("5", "1")
 
