@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo demo-tenants test coverage check screenshots images bench bench-full clean
+.PHONY: help demo demo-tenants test coverage check screenshots images bench bench-full soak soak-full clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo "make images  the pictures of the documentation, in docs/images"
 	@echo "make bench  measure this engine beside others, into docs/benchmarks.md; some minutes"
 	@echo "make bench-full  all peers and workloads, some hours; BENCH_ARGS=--help says what else"
+	@echo "make soak   real workers under all faults at once, on both databases; ten minutes"
+	@echo "make soak-full  the same with 10,000 runs and 5,000, an hour; SOAK_ARGS=--help says what else"
 	@echo "make clean  remove what the targets above made"
 
 $(addprefix $(VENV)/.,base tenants test dev): $(VENV)/.%: requirements/%.txt requirements/base.txt
@@ -76,6 +78,21 @@ bench:
 
 bench-full:
 	$(BENCH) --full $(BENCH_ARGS)
+
+# Each prints a table and ends with an error if a promise was broken. Root may mount a small disk,
+# which is filled then; all else needs no rights.
+SOAK = $(BIN)/python -m tests.soak
+SOAKED = artifacts/soak
+
+soak: $(VENV)/.test
+	mkdir -p $(SOAKED)
+	$(SOAK) --database postgresql --output $(SOAKED)/postgresql.md $(SOAK_ARGS)
+	$(SOAK) --database sqlite --runs 1000 --output $(SOAKED)/sqlite.md $(SOAK_ARGS)
+
+soak-full: $(VENV)/.test
+	mkdir -p $(SOAKED)
+	$(SOAK) --database postgresql --runs 10000 --seconds 1800 --output $(SOAKED)/postgresql.md $(SOAK_ARGS)
+	$(SOAK) --database sqlite --runs 5000 --seconds 1500 --output $(SOAKED)/sqlite.md $(SOAK_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* htmlcov

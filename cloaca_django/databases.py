@@ -11,7 +11,8 @@ import shutil
 import tempfile
 import threading
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from cloaca_django import clock, tenancy
 from cloaca_django.conf import settings
 from cloaca_django.core import options
 from cloaca_django.dialect import (
+    DRIVER_ERRORS,
     advisory_lock,
     aliases,
     close_pool,
@@ -162,10 +164,12 @@ def open_schema(text: str, schema: str, *, pool_size: int | None) -> Database:
 def open_tenant(alias: str, tenant: object) -> Database:
     """Return the schema of a tenant of a site, given as a row or by its schema's name.
 
-    Raises TenantNotFound, NotInTenant for a schema that is missing, NotMigrated.
+    Raises TenantNotFound, NotInTenant for a schema that is missing, NotMigrated,
+    DatabaseUnreachable.
     """
-    schema = tenancy.schema_named(alias, tenant)
-    require_tables(alias, schema=schema)
+    with _reaching(alias):
+        schema = tenancy.schema_named(alias, tenant)
+        require_tables(alias, schema=schema)
     return Database(alias, f"using={alias!r}, schema={schema!r}", is_ours=False, schema=schema)
 
 
@@ -180,16 +184,23 @@ def open_alias(alias: str) -> Database:
         options.choice("DefaultRunner()", "using", alias, accepted=site_aliases())
     if facts.is_missing(connections[alias]):
         raise NoDatabase()
-    url = alias
-    if schema := _schema_here(alias):
-        require_tables(alias, schema=schema)
-        return Database(alias, f"using={alias!r}, schema={schema!r}", is_ours=False, schema=schema)
-    try:
+    with _reaching(alias):
+        if schema := _schema_here(alias):
+            require_tables(alias, schema=schema)
+            shown = f"using={alias!r}, schema={schema!r}"
+            return Database(alias, shown, is_ours=False, schema=schema)
         _check_supported(alias)
         require_tables(alias)
-    except DatabaseError as error:
-        raise DatabaseUnreachable(url, first_line(error)) from error
     return Database(alias, f"using={alias!r}", is_ours=False)
+
+
+@contextmanager
+def _reaching(alias: str) -> Iterator[None]:
+    """Say of a site's database that it cannot be reached, whoever finds out: Django or we."""
+    try:
+        yield
+    except (DatabaseError, *DRIVER_ERRORS) as error:
+        raise DatabaseUnreachable(alias, first_line(error)) from error
 
 
 def _schema_here(alias: str) -> str:

@@ -37,6 +37,26 @@ class CaptureHandler(logging.Handler):
     """Copies log records of task code into the task's own log, up to the limit."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._is_alone(record.name):
+            self._hand_on(record)
+        self._keep(record)
+
+    def _is_alone(self, name: str) -> bool:
+        """Say whether no other handler sees what a logger says."""
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return False
+            logger = logger.parent if logger.propagate else None
+        return True
+
+    def _hand_on(self, record: logging.LogRecord) -> None:
+        # Python prints warnings that no handler takes. With this one there they would be lost.
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level:
+            last.handle(record)
+
+    def _keep(self, record: logging.LogRecord) -> None:
         job = current_job.get()
         if job is None:
             return

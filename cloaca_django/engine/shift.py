@@ -283,6 +283,14 @@ class Shift:
                 turn.dismiss()
                 turn.close()
 
+    def _rest_of_heart(self, to_sweep: float) -> float:
+        """Return how long until the next heartbeat: it must not be late for a sweep.
+
+        A sweep that failed is tried again at the next beat, not at once.
+        """
+        beat = settings.HEARTBEAT_SECONDS
+        return min(beat, to_sweep) if self.options.recovers and to_sweep > 0 else beat
+
     def _say_alive(self) -> None:
         if self._report is not None:
             self._report(self)

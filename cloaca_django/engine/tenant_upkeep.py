@@ -45,6 +45,11 @@ class TenantUpkeep:
         with self._lock:
             self._watched.pop(schema, None)
 
+    def seconds_to_next(self) -> float:
+        """Return when the next sweep is due, of whichever schema."""
+        sweeps = list(self._watched.values())
+        return min((sweep.seconds_to_next() for sweep in sweeps), default=float("inf"))
+
     def tend(self, trunk: Trunk, schemas: Collection[str]) -> list[str]:
         """Do what is due; returns the schemas in which runs moved on by it."""
         moved = [schema for schema in list(self._watched) if self._sweep(trunk, schema)]

@@ -16,7 +16,6 @@ from uuid import UUID
 from django.db import DatabaseError, connections
 
 from cloaca_django import clock, ids, tenancy
-from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerState
 from cloaca_django.dialect import (
     DRIVER_ERRORS,
@@ -349,7 +348,7 @@ class TenantWorker(Shift):
     def _beat(self) -> None:
         trunk = open_trunk(self.alias)
         with closing(trunk):
-            while not self._stopping.wait(settings.HEARTBEAT_SECONDS):
+            while not self._stopping.wait(self._rest_of_heart(self._upkeep.seconds_to_next())):
                 self._say_alive()
                 try:
                     if self._report is None:

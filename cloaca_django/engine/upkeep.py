@@ -18,7 +18,11 @@ class Sweep:
 
     def is_due(self) -> bool:
         """Say whether its time has come."""
-        return clock.monotonic() >= self._next_at
+        return self.seconds_to_next() <= 0
+
+    def seconds_to_next(self) -> float:
+        """Return how long there is until then. Who rests longer takes tasks back too late."""
+        return max(0.0, self._next_at - clock.monotonic())
 
     def carry_out(self, session: Session) -> bool:
         """Give lost workers up and take their tasks back; True when runs moved on by it."""
@@ -35,6 +39,10 @@ class Upkeep:
     def __init__(self) -> None:
         self._keeper = Keeper()
         self._sweep = Sweep()
+
+    def seconds_to_next(self) -> float:
+        """Return when the next sweep is due."""
+        return self._sweep.seconds_to_next()
 
     def tend(self, session: Session) -> bool:
         """Do what is due; True when runs moved on by it."""

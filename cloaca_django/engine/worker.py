@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 
 from cloaca_django import clock, ids
-from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.states import WorkerState
 from cloaca_django.dialect import Session, open_session
@@ -101,7 +100,7 @@ class Worker(Shift):
     def _beat(self) -> None:
         session: Session | None = None
         upkeep = Upkeep()
-        while not self._stopping.wait(settings.HEARTBEAT_SECONDS):
+        while not self._stopping.wait(self._rest_of_heart(upkeep.seconds_to_next())):
             self._say_alive()
             try:
                 session = session or self._connect()

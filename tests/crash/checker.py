@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from cloaca_django.core.context import decode
 from cloaca_django.core.states import (
@@ -19,6 +22,7 @@ from cloaca_django.core.states import (
     RUN_MOVES,
     TASK_FINAL,
     TASK_MOVES,
+    Origin,
     RunStatus,
     TaskStatus,
 )
@@ -29,6 +33,7 @@ from tests.crash import fires
 from tests.crash.fires import Timetable
 from tests.crash.graphs import MARK, expected_marks
 
+MOST_PARAMETERS = 10_000
 _OPEN_STARTS = {
     TaskStatus.PENDING, TaskStatus.READY, TaskStatus.HELD, TaskStatus.SCHEDULED,
     TaskStatus.RUNNING, TaskStatus.SKIPPED, TaskStatus.COMPLETED,
@@ -44,17 +49,13 @@ class Store:
     by_run: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     moves: list[tuple[int, str, str, str, str]] = field(default_factory=list)
     effects: list[tuple[int, str]] = field(default_factory=list)
+    started: list[tuple[int, str]] = field(default_factory=list)
     timetable: Timetable = field(default_factory=lambda: Timetable({}, []))
 
 
 def read(connection: Any) -> Store:
     """Read the store."""
-    store = Store(
-        {run.id.hex: run for run in PipelineExecution.objects.all()},
-        {task.id: task for task in TaskExecution.objects.order_by("run_id", "position")},
-    )
-    for task in store.tasks.values():
-        store.by_run[task.run_id.hex].append(task)
+    store = _rows(PipelineExecution.objects.all(), TaskExecution.objects.all())
     with connection.cursor() as cursor:
         cursor.execute("SELECT seq, kind, row_id, old, new FROM crash_journal ORDER BY seq")
         entries = list(cursor.fetchall())
@@ -63,6 +64,59 @@ def read(connection: Any) -> Store:
     store.moves = [entry for entry in entries if entry[1] in ("run", "task")]
     store.timetable = fires.read(store.runs, entries)
     return store
+
+
+def read_runs(connection: Any, ids: Collection[UUID]) -> Store:
+    """Read what concerns some runs, and nothing of schedules: a large store is read in parts."""
+    store = _rows(
+        PipelineExecution.objects.filter(pk__in=ids), TaskExecution.objects.filter(run_id__in=ids)
+    )
+    with connection.cursor() as cursor:
+        rows = [("run", id) for id in store.runs] + [("task", str(id)) for id in store.tasks]
+        store.moves = _found(
+            cursor,
+            "SELECT seq, kind, row_id, old, new FROM crash_journal WHERE kind = '{}' AND row_id IN",
+            rows,
+        )
+        noted = "SELECT task_id, token FROM {} WHERE task_id IN"
+        store.effects = _found(cursor, noted, [("crash_effect", id) for id in store.tasks])
+        store.started = _found(cursor, noted, [("crash_started", id) for id in store.tasks])
+    store.moves.sort()
+    return store
+
+
+def read_timetable(connection: Any) -> Timetable:
+    """Read what schedules did, and the runs that they started."""
+    runs = PipelineExecution.objects.filter(origin=Origin.SCHEDULE)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq, kind, row_id, old, new FROM crash_journal"
+            " WHERE kind IN ('edit', 'fire', 'plan') ORDER BY seq"
+        )
+        return fires.read({run.id.hex: run for run in runs}, cursor.fetchall())
+
+
+def _rows(runs: Any, tasks: Any) -> Store:
+    store = Store(
+        {run.id.hex: run for run in runs},
+        {task.id: task for task in tasks.order_by("run_id", "position")},
+    )
+    for task in store.tasks.values():
+        store.by_run[task.run_id.hex].append(task)
+    return store
+
+
+def _found(cursor: Any, query: str, keys: Iterable[tuple[str, Any]]) -> list[Any]:
+    """Return what a query finds for keys, which come with what its ``{}`` stands for."""
+    found = []
+    for word, group in groupby(keys, itemgetter(0)):
+        values = [key for _, key in group]
+        # SQLite takes 32,766 parameters at most.
+        for at in range(0, len(values), MOST_PARAMETERS):
+            some = values[at : at + MOST_PARAMETERS]
+            cursor.execute(f"{query.format(word)} ({', '.join(['%s'] * len(some))})", some)
+            found += cursor.fetchall()
+    return found
 
 
 def always(

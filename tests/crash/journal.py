@@ -1,7 +1,8 @@
 """Tables and triggers of the tests' own: what changed, in order, and what bodies wrote.
 
-A sequence number orders the changes, never a time: clocks jump in these tests. What schedules do
-is in ``schedule_journal``; it goes into the same table.
+A sequence number orders the changes, never a time: clocks jump in these tests. The time is there
+for those who measure how long something took. What schedules do is in ``schedule_journal``; it
+goes into the same table.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _CHANGED = {
 
 _SQLITE = (
     "CREATE TABLE crash_journal (seq integer PRIMARY KEY AUTOINCREMENT, kind text, row_id text,"
-    " old text, new text)",
+    " old text, new text, at text DEFAULT (strftime('%Y-%m-%d %H:%M:%f+00:00', 'now')))",
     *(
         statement
         for kind in _CHANGED
@@ -41,7 +42,7 @@ _SQLITE = (
 
 _POSTGRESQL = (
     "CREATE TABLE crash_journal (seq bigserial PRIMARY KEY, kind text, row_id text, old text,"
-    " new text)",
+    " new text, at timestamptz DEFAULT clock_timestamp())",
     "CREATE FUNCTION crash_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
     " INSERT INTO crash_journal (kind, row_id, old, new) VALUES (TG_ARGV[0],"
     " replace(NEW.id::text, '-', ''), CASE TG_OP WHEN 'UPDATE' THEN OLD.status ELSE '' END,"

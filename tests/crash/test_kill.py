@@ -9,8 +9,9 @@ import pytest
 from django.db import connection
 
 import cloaca_django as cloaca
+from cloaca_django import clock
 from cloaca_django.core import registry
-from cloaca_django.core.states import RunStatus
+from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.dialect import open_session
 from cloaca_django.engine.shift import WorkerOptions
 from cloaca_django.engine.worker import Worker
@@ -112,6 +113,18 @@ def _check_delay(lost):
         seconds=SETTINGS["SWEEP_SECONDS"] + SETTINGS["HEARTBEAT_SECONDS"] + SLACK
     )
     assert all(attempt.finished_at <= due for attempt in TaskAttempt.objects.all())
+
+
+def test_a_sweep_waits_for_no_heartbeat(heir, settings):
+    """Who beats rarely takes lost tasks back as soon as SWEEP_SECONDS says all the same."""
+    settings.CLOACA = {"HEARTBEAT_SECONDS": 100, "LEASE_SECONDS": 300, "SWEEP_SECONDS": 0.2}
+    run = _enqueue("deadly plain")
+    TaskExecution.objects.filter(name="a").update(
+        status=TaskStatus.RUNNING, worker_id=run, claim_token=run, claimed_at=clock.utc_now()
+    )
+    heir.start()
+    until(lambda: status_of(run) == RunStatus.COMPLETED, what="the end of the run")
+    assert dict(TaskExecution.objects.values_list("name", "crashes")) == {"a": 1, "b": 0}
 
 
 def test_a_task_that_kills_every_worker_fails_in_the_end(worksite, heir, settings):

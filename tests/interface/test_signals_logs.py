@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
+from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 from django.db import connection, transaction
@@ -12,6 +15,7 @@ from django.dispatch import Signal
 
 from cloaca_django import Context, signals
 from cloaca_django.core.states import RunStatus, TaskStatus
+from cloaca_django.engine import capture
 from cloaca_django.models import PipelineExecution, TaskExecution, TaskLog
 from tests import workflows
 from tests.interface.conftest import until
@@ -291,3 +295,27 @@ def test_no_log_is_written_when_nothing_was_logged(runner):
     runner.execute("w", Context())
     assert not TaskLog.objects.exists()
     assert TaskExecution.objects.get().status == TaskStatus.COMPLETED
+
+
+@contextmanager
+def capturing(*handlers):
+    """Capture logs as a process does whose root logger has these handlers and no other."""
+    # Another one than the process's own, which a runner may have installed by now.
+    captured = capture.Capture()
+    with mock.patch.object(logging.getLogger(), "handlers", [*handlers]):
+        captured.install()
+        yield
+        captured.remove()
+
+
+def test_warnings_are_printed_in_a_site_without_handlers_as_if_nothing_was_captured(capsys):
+    with capturing():
+        logging.getLogger("cloaca_django.worker").warning("the lease lapsed")
+        logging.getLogger("cloaca_django.worker").info("nothing that Python prints")
+    assert capsys.readouterr().err == "the lease lapsed\n"
+
+
+def test_a_site_with_a_handler_gets_each_record_there_and_only_there(capsys):
+    with capturing(logging.StreamHandler(sys.stdout)):
+        logging.getLogger("cloaca_django.worker").warning("the lease lapsed")
+    assert capsys.readouterr() == ("the lease lapsed\n", "")
