@@ -20,6 +20,13 @@ class Sweep:
         """Say whether its time has come."""
         return clock.monotonic() >= self._next_at
 
+    def postpone(self) -> None:
+        """Let a lease pass first: the database was away, and others could not renew theirs.
+
+        Whoever comes back first would otherwise take the tasks of all who live.
+        """
+        self._next_at = max(self._next_at, clock.monotonic() + settings.LEASE_SECONDS)
+
     def carry_out(self, session: Session) -> bool:
         """Give lost workers up and take their tasks back; True when runs moved on by it."""
         self._next_at = clock.monotonic() + settings.SWEEP_SECONDS
@@ -35,6 +42,10 @@ class Upkeep:
     def __init__(self) -> None:
         self._keeper = Keeper()
         self._sweep = Sweep()
+
+    def postpone(self) -> None:
+        """Give nobody up before a lease has passed; see ``Sweep``."""
+        self._sweep.postpone()
 
     def tend(self, session: Session) -> bool:
         """Do what is due; True when runs moved on by it."""
