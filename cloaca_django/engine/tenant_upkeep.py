@@ -50,6 +50,11 @@ class TenantUpkeep:
         sweeps = list(self._watched.values())
         return min((sweep.seconds_to_next() for sweep in sweeps), default=float("inf"))
 
+    def postpone(self) -> None:
+        """Give nobody up before a lease has passed; see ``Sweep``."""
+        for sweep in list(self._watched.values()):
+            sweep.postpone()
+
     def tend(self, trunk: Trunk, schemas: Collection[str]) -> list[str]:
         """Do what is due; returns the schemas in which runs moved on by it."""
         moved = [schema for schema in list(self._watched) if self._sweep(trunk, schema)]

@@ -358,6 +358,7 @@ class TenantWorker(Shift):
                 except Exception:
                     # The database is away; the leases lapse, and the next beat tries again.
                     logger.warning("heartbeat failed", exc_info=True)
+                    self._upkeep.postpone()
                     trunk.close()
 
     def _renew(self, trunk: Trunk) -> None:

@@ -24,6 +24,13 @@ class Sweep:
         """Return how long there is until then. Who rests longer takes tasks back too late."""
         return max(0.0, self._next_at - clock.monotonic())
 
+    def postpone(self) -> None:
+        """Let a lease pass first: the database was away, and others could not renew theirs.
+
+        Whoever comes back first would otherwise take the tasks of all who live.
+        """
+        self._next_at = max(self._next_at, clock.monotonic() + settings.LEASE_SECONDS)
+
     def carry_out(self, session: Session) -> bool:
         """Give lost workers up and take their tasks back; True when runs moved on by it."""
         self._next_at = clock.monotonic() + settings.SWEEP_SECONDS
@@ -43,6 +50,10 @@ class Upkeep:
     def seconds_to_next(self) -> float:
         """Return when the next sweep is due."""
         return self._sweep.seconds_to_next()
+
+    def postpone(self) -> None:
+        """Give nobody up before a lease has passed; see ``Sweep``."""
+        self._sweep.postpone()
 
     def tend(self, session: Session) -> bool:
         """Do what is due; True when runs moved on by it."""

@@ -99,18 +99,23 @@ class Worker(Shift):
 
     def _beat(self) -> None:
         session: Session | None = None
-        upkeep = Upkeep()
+        upkeep, renewed_at = Upkeep(), clock.monotonic()
         while not self._stopping.wait(self._rest_of_heart(upkeep.seconds_to_next())):
             self._say_alive()
             try:
                 session = session or self._connect()
                 if self._report is None:
                     self._reconcile(session, self.turn, self.turn.live())
+                    if clock.monotonic() - renewed_at > settings.LEASE_SECONDS / 2:
+                        # It waited long for somebody's lock, as everybody else may have.
+                        upkeep.postpone()
+                    renewed_at = clock.monotonic()
                 if self.options.recovers and upkeep.tend(session):
                     self.wake()
             except Exception:
                 # The database is away; the lease lapses by itself, and the next beat tries again.
                 logger.warning("heartbeat failed", exc_info=True)
+                upkeep.postpone()
                 salvage.close(session)
                 session = None
         salvage.close(session)

@@ -92,6 +92,14 @@ with WorkflowBuilder("greedy"):
         context["bits"] = power.bit_length()
 
 
+with WorkflowBuilder("hungry"):
+
+    @task(id="eat", retry_attempts=1)
+    def eat(context: Context) -> None:
+        """Ask for a block of memory that there is not."""
+        context["eaten"] = len(bytearray(int(context["size"])))
+
+
 with WorkflowBuilder("pooled"):
 
     @task(id="pool", retry_attempts=1)
