@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from cloaca_django import clock, conf, tenant_checks
 from cloaca_django.dialect import facts, presence, schemas
 from cloaca_django.engine import declarations
-from cloaca_django.errors import DuplicateSchedule, InvalidConfig, nearest
+from cloaca_django.errors import DuplicateSchedule, InvalidConfig, nearest, shown
 from cloaca_django.models import Worker
 
 APP = "cloaca_django"
@@ -50,7 +50,7 @@ def unknown_keys() -> Iterator[str]:
     """Find keys of CLOACA that mean nothing."""
     for key in conf.raw():
         if key not in conf.NAMES:
-            yield f"CLOACA has an unknown key {key!r}{nearest(str(key), conf.NAMES)}"
+            yield f"CLOACA has an unknown key {shown(key)}{nearest(str(key), conf.NAMES)}"
 
 
 def naive_times() -> Iterator[str]:

@@ -19,6 +19,14 @@ hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile(
     "ci", max_examples=300, deadline=None, derandomize=True, print_blob=True
 )
+# For a person who looks for defects: some minutes for each property.
+hypothesis.settings.register_profile(
+    "fuzz",
+    max_examples=20_000,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # A site with tenants has other apps, so it has its tests apart. Asked by name, they say so.

@@ -22,6 +22,7 @@ from cloaca_django.errors import (
     ForeignDependency,
     InvalidReference,
     TaskNotFound,
+    shown,
 )
 
 
@@ -75,7 +76,7 @@ class WorkflowBuilder:
         """Set a tag; a key given again is overwritten."""
         self._check_open()
         options.text(self._owner, "tag", key)
-        self._tags[key] = options.text(self._owner, f"tag {key!r}", value)
+        self._tags[key] = options.text(self._owner, f"tag {shown(key)}", value)
 
     def schedule(
         self, cron_expression: str, *, timezone: str = "UTC", name: str | None = None, **facts: Any

@@ -104,7 +104,10 @@ class Context(Mapping[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value, or ``default`` if the key is absent."""
-        value = self._data.get(key, _UNSET)
+        try:
+            value = self._data.get(key, _UNSET)
+        except TypeError:  # what cannot be hashed is no text either
+            value = _UNSET
         if value is _UNSET:
             _require_text(key)
             return default
@@ -151,7 +154,7 @@ class Context(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         try:
             value = self._data[key]
-        except KeyError:  # reported in our own words, with the nearest key
+        except (KeyError, TypeError):  # reported in our own words, with the nearest key
             _require_text(key)
             raise ContextKeyNotFound(key, self._data) from None
         kind = type(value)
@@ -166,8 +169,11 @@ class Context(Mapping[str, Any]):
         self.remove(key)
 
     def __contains__(self, key: object) -> bool:
-        if key in self._data:
-            return True
+        try:
+            if key in self._data:
+                return True
+        except TypeError:  # as in get()
+            pass
         _require_text(key)
         return False
 

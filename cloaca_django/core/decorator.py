@@ -195,7 +195,9 @@ def _policy(owner: str, given: Mapping[str, Any]) -> Policy:
     if timeout is not None:
         timeout = options.number(owner, "timeout_seconds", timeout, low=1, high=WEEK)
     return Policy(
-        _retry_policy(owner, given), timeout, options.boolean(owner, "atomic", given["atomic"])
+        _retry_policy(owner, given),
+        timeout,
+        options.boolean(owner, "atomic", given.get("atomic", False)),
     )
 
 
@@ -292,7 +294,7 @@ def _check_runs(owner: str, function: Any) -> None:
 def _signature(function: Any) -> inspect.Signature | None:
     try:
         return inspect.signature(function)
-    except (ValueError, TypeError):  # built-in functions may have none to show
+    except Exception:  # built-in functions may have none to show, and some objects never answer
         return None
 
 

@@ -22,7 +22,9 @@ class TaskNamespace:
 
     @staticmethod
     def from_string(text: str) -> TaskNamespace:
-        """Read ``tenant::package::workflow::task``."""
+        """Read ``tenant::package::workflow::task``. Raises InvalidNamespace, TypeError."""
+        if not isinstance(text, str):
+            raise TypeError(f"the address of a task is a str, not {type(text).__name__}")
         parts = text.split(SEPARATOR)
         if len(parts) != 4:
             raise InvalidNamespace(text)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from cloaca_django.core.decorator import innermost_scope
+from cloaca_django.core.redaction import REDACTED
 from cloaca_django.core.values import checked, checked_key
-from cloaca_django.errors import InvalidContextType, InvalidOption, InvalidOptionType, InvalidParams
+from cloaca_django.errors import (
+    InvalidContextType,
+    InvalidOption,
+    InvalidOptionType,
+    InvalidParams,
+    shown,
+)
 
 if TYPE_CHECKING:
     from cloaca_django.core.workflow import Workflow
@@ -91,15 +98,16 @@ def validate(workflow: Workflow, data: dict[str, Any]) -> dict[str, Any]:
 
 def _read_param(name: str, given: Any) -> Param:
     checked_key(name)
+    option = name if name.isidentifier() else shown(name)
     kind, default = given if isinstance(given, tuple) and len(given) == 2 else (given, REQUIRED)
-    if kind not in _TYPES:
-        raise InvalidOptionType(_OWNER, name, kind, rule=_TYPE_RULE)
+    if not any(kind is one for one in _TYPES):  # by identity: what is given may not compare
+        raise InvalidOptionType(_OWNER, option, kind, rule=_TYPE_RULE)
     if default is REQUIRED:
         return Param(name, kind)
     param = Param(name, kind, checked(default, f"$.{name}"))
     problem = param.problem_of(default)
     if problem and default is not None:
-        raise InvalidOption(_OWNER, f"the default of {name}", default, rule=problem)
+        raise InvalidOption(_OWNER, f"the default of {option}", default, rule=problem)
     return param
 
 
@@ -122,12 +130,22 @@ def _validated_by_form(
     if not form.is_valid():
         raise InvalidParams(
             workflow,
-            {name: " ".join(str(one) for one in found) for name, found in form.errors.items()},
+            {
+                name: " ".join(one for error in found for one in _messages(error))
+                for name, found in form.errors.as_data().items()
+            },
         )
     cleaned = {
         name: _storable(value, form.data.get(name)) for name, value in form.cleaned_data.items()
     }
     return {**data, **cleaned}
+
+
+def _messages(error: Any) -> Iterator[str]:
+    """Yield what a form says is wrong, without the value that a choice field would quote."""
+    if error.params and "value" in error.params:
+        error.params = {**error.params, "value": REDACTED}
+    yield from map(str, error)
 
 
 def _initial_values(fields: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

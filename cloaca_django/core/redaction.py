@@ -10,7 +10,7 @@ from typing import Any
 REDACTED = "***"
 
 _SENSITIVE = re.compile(
-    r"passw|passphrase|passcode|^pwd$|_pwd$|secret|token|api_?-?key|access_?key|private_?key"
+    r"passw|passphrase|passcode|(?:^|[_-])(?:pass|pwd|jwt|dsn)$|database_?url|secret|token|api_?-?key|access_?key|private_?key"
     r"|credential|authorization|^auth$|cookie|session_?id|signature",
     re.IGNORECASE,
 )

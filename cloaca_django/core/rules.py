@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from cloaca_django.core.namespace import WorkflowContext
 from cloaca_django.core.states import TaskStatus
-from cloaca_django.core.values import checked, same, text_of
+from cloaca_django.core.values import checked, checked_key, same, text_of
 from cloaca_django.errors import InvalidTriggerRule, UnknownOperator, shown
 
 logger = logging.getLogger("cloaca_django")
@@ -255,6 +255,7 @@ class _Reader:
         key, value = raw.get("key"), raw.get("value")
         if not isinstance(key, str) or not key:
             raise self._error(f"ContextValue needs the name of a key, not {shown(key)}")
+        checked_key(key)
         operator = _operator(raw.get("operator"))
         if operator in {"GreaterThan", "LessThan"} and not _is_number(value):
             raise self._error(f"{operator} of key {shown(key)} needs a number, not {shown(value)}")

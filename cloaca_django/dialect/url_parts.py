@@ -11,8 +11,14 @@ from cloaca_django.errors import nearest, shown
 Check = Callable[[str], str]
 Options = dict[str, str]
 
+# A path has 4,096 bytes at most, and a few of them are written as three characters.
+MAX_LENGTH = 8_192
+
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# One part of an address: an IPv6 host or none, then whatever follows.
+_PART = re.compile(r"(\[[0-9A-Fa-f:.]*(?:%\w+)?\])?([^/,]*)")
+_PORT_OR_MEMORY = re.compile(r"[^:]*:\d+|:memory:")
 
 
 class RefusedError(Exception):
@@ -92,15 +98,24 @@ def text(key: str, limit: int) -> Check:
 def redact(url: str) -> str:
     """Return ``url`` with nothing left that could be a password, however malformed it is."""
     scheme, separator, rest = url.partition("://")
+    if len(url) > MAX_LENGTH:
+        return f"{scheme[:80]}://***" if separator else "***"
     if not separator:
         return url if re.fullmatch(r"[\w./\\~-]*|:memory:", url) else "***"
     if "@" in rest:
         rest = "***@" + rest.rpartition("@")[2]
     address, mark, query = rest.partition("?")
-    # Without an @, what follows the colon may be a password whose host was forgotten.
-    address = re.sub(r":(?!\d+([,/]|$)|memory:)[^/,\]]*(?=[/,]|$)", ":***", address)
+    address = _PART.sub(_without_password, address)
     keys = (pair.partition("=")[0] for pair in query.split("&"))
     return f"{scheme}://{address}{mark}{'&'.join(f'{key}=***' for key in keys if key)}"
+
+
+def _without_password(part: re.Match[str]) -> str:
+    # Without an @, what follows the colon may be a password whose host was forgotten.
+    host, rest = part[1] or "", part[2]
+    if ":" not in rest or _PORT_OR_MEMORY.fullmatch(rest):
+        return host + rest
+    return f"{host}{rest.partition(':')[0]}:***"
 
 
 def _unknown(key: str, known: Mapping[str, Check]) -> str:

@@ -14,7 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from cloaca_django.dialect import schemas, urls_postgresql, urls_sqlite
-from cloaca_django.dialect.url_parts import RefusedError, check_characters, redact
+from cloaca_django.dialect.url_parts import (
+    MAX_LENGTH,
+    RefusedError,
+    check_characters,
+    redact,
+)
 from cloaca_django.errors import InvalidDatabaseURL, shown
 
 _READERS: Mapping[str, ModuleType] = {
@@ -143,6 +148,8 @@ def parse(url: str) -> DatabaseUrl:
 def _read(url: str) -> dict[str, Any]:
     if not url:
         raise RefusedError(f"empty database URL; {_FORMS}")
+    if len(url) > MAX_LENGTH:
+        raise RefusedError(f"longer than {MAX_LENGTH:,} characters; {_FORMS}")
     check_characters(url)
     if _UNSLASHED.match(url):
         raise RefusedError(f"a scheme is followed by ://; {_FORMS}; a file's path may start ./")

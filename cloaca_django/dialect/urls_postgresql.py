@@ -70,7 +70,7 @@ def read(rest: str) -> dict[str, Any]:
     hosts, ports = _read_hosts(match["hosts"])
     entry = _split(match)
     host = options.pop("host", "") or ",".join(hosts)
-    _check_hosts(host, hosts, options)
+    _check_hosts(host, hosts, ports, options)
     return {
         "vendor": VENDOR,
         "name": entry["NAME"],
@@ -181,10 +181,11 @@ def _split(match: re.Match[str]) -> dict[str, Any]:
     if len(name.encode()) > 63:
         raise RefusedError("a database name has at most 63 bytes")
     decode(match["login"] or "")  # refuses bad escapes, which django-environ would keep
-    # django-environ would read a plus sign in the name as a space; libpq does not.
-    url = f"postgresql://{match['login'] or ''}@host/{raw_name.replace('+', '%2B')}"
-    entry: dict[str, Any] = environ.Env.db_url_config(url)
-    return entry
+    # django-environ would take brackets for those of a host, and read escapes beside them twice.
+    login = quote(match["login"] or "", safe="%:")
+    entry: dict[str, Any] = environ.Env.db_url_config(f"postgresql://{login}@host/name")
+    # Nor the name: a plus sign would be a space, and what a slash follows another host.
+    return {**entry, "NAME": name}
 
 
 def _read_hosts(text: str) -> tuple[list[str], list[str]]:
@@ -217,7 +218,7 @@ def _is_port(text: str) -> bool:
     return re.fullmatch(r"[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
 
 
-def _check_hosts(host: str, hosts: list[str], options: Options) -> None:
+def _check_hosts(host: str, hosts: list[str], ports: list[str], options: Options) -> None:
     if not host:
         raise RefusedError("host missing; a socket's directory goes into ?host=/directory")
     for one in host.split(","):
@@ -225,6 +226,8 @@ def _check_hosts(host: str, hosts: list[str], options: Options) -> None:
             raise RefusedError("a host has letters, digits, dots, hyphens and underscores")
     if "," in host and options.get("target_session_attrs") != "read-write":
         raise RefusedError("several hosts need target_session_attrs=read-write")
+    if len(ports) > 1 and len(ports) != len(host.split(",")):
+        raise RefusedError("as many ports as hosts are needed, or one, or none")
 
 
 def _spell_host(host: str, port: str) -> str:

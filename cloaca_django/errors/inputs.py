@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from cloaca_django.errors.tree import CloacaError, InvalidInput, closest, listed, nearest, shown
 
@@ -170,7 +171,13 @@ class InvalidParams(InvalidInput):
     """Inputs that do not fit what the workflow declares. ``problems`` maps input to problem."""
 
     def __init__(self, workflow: str, problems: dict[str, str]) -> None:
-        text = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        said = (
+            f"{name if name.isidentifier() else shown(name)}: {problem}"
+            for name, problem in islice(problems.items(), 10)
+        )
+        text = "; ".join(said)
+        if len(problems) > 10:
+            text += f"; and {len(problems) - 10} more"
         super().__init__(f"Invalid inputs of workflow {shown(workflow)}: {text}")
         self.problems = problems
 
@@ -180,7 +187,7 @@ class WorkflowNotFound(InvalidInput):
 
     def __init__(self, workflow: object, known: Iterable[str] = ()) -> None:
         known = sorted(known)
-        is_name = isinstance(workflow, str) and workflow.isprintable() and 0 < len(workflow) <= 80
+        is_name = isinstance(workflow, str) and shown(workflow) == f"'{workflow}'" and workflow
         hint = nearest(workflow, known) if isinstance(workflow, str) else ""
         super().__init__(
             f"Workflow not found in registry: {workflow if is_name else shown(workflow)}; import "

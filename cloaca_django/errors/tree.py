@@ -5,20 +5,79 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+_LONGEST = 80
+# Some parts of a long text are not looked at; a password behind its end is not shown either.
+_SEARCHED = 1_000
+# With as many bits a number has more digits than Python writes.
+_MOST_BITS = 14_000
+_BRACKETS: dict[type, tuple[str, str]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    set: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+    dict: ("{", "}"),
+}
+_LOGIN = re.compile(r"://\S*@")
+_PASSWORD = re.compile(r"(passw\w*|pwd)(\s*=\s*)('[^']*'?|[^\s&;]+)", re.IGNORECASE)
+
 
 def shown(value: object) -> str:
-    """Return ``value`` as an error may quote it: its repr, at most 80 characters."""
+    """Return ``value`` as an error may quote it: its repr, at most 80 characters.
+
+    The login of a URL is left out: whoever gives one where something else belongs gave a password.
+    A value of any size takes no longer than those 80 characters.
+    """
+    text = ""
     try:
-        text = repr(value)
+        for piece in _pieces(value):
+            text += piece
+            if len(text) > _LONGEST:
+                break
     except Exception:  # a repr of the user's own making may fail; the error must not
         text = object.__repr__(value)
     # ascii() would hide letters; repr() lets a few invisible ones pass.
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:81])
-    return text if len(text) <= 80 else text[:77] + "..."
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: _LONGEST + 1])
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """Yield the repr of a value bit by bit, so that its end need not be made."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        yield repr(_without_login(value)[: _LONGEST + 1])
+    elif kind is int and value.bit_length() > _MOST_BITS:
+        yield hex(value)
+    elif kind in _BRACKETS and value:
+        opening, closing = _BRACKETS[kind]
+        yield opening
+        yield from _items(value)
+        yield f",{closing}" if kind is tuple and len(value) == 1 else closing
+    else:
+        yield _without_login(repr(value)[:_SEARCHED])
+
+
+def _items(value: Iterable[Any]) -> Iterator[str]:
+    for at, item in enumerate(value):
+        yield ", " if at else ""
+        yield from _pieces(item)
+        if isinstance(value, dict):
+            yield ": "
+            yield from _pieces(value[item])
+
+
+def _without_login(text: Any) -> Any:
+    if isinstance(text, bytes):
+        # Text of one character for each byte, and back.
+        return _without_login(text[:_SEARCHED].decode("latin-1")).encode("latin-1")
+    searched = text[:_SEARCHED]
+    found = _PASSWORD.sub(r"\1\2***", _LOGIN.sub("://***@", searched))
+    is_cut = len(text) > _SEARCHED and "://" in found and "@" not in found
+    return found.partition("://")[0] + "://***" if is_cut else found
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

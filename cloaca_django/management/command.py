@@ -29,6 +29,7 @@ from cloaca_django.errors import (
     NotMigrated,
     TenantNotFound,
     listed,
+    shown,
 )
 
 DONE = 0
@@ -118,7 +119,7 @@ class Command(BaseCommand):
         alias = options["database"] or settings.DATABASE
         if alias not in connections:
             known = ", ".join(databases.site_aliases())
-            raise refused(f"--database {alias!r} is not in DATABASES, which has: {known}")
+            raise refused(f"--database {shown(alias)} is not in DATABASES, which has: {known}")
         if self.is_of_one_tenant:
             self._enter(alias, options["schema"])
         return str(alias)

@@ -253,10 +253,11 @@ def test_remove_returns_the_value_and_never_raises() -> None:
     assert context.remove("a") is None
 
 
-@pytest.mark.parametrize("use", [lambda c: c[1], lambda c: c.get(1), lambda c: 1 in c])
-def test_keys_are_text_when_reading_too(use: Any) -> None:
-    with pytest.raises(TypeError, match="keys are str, not int 1"):
-        use(Context())
+@pytest.mark.parametrize("use", [lambda c, k: c[k], lambda c, k: c.get(k), lambda c, k: k in c])
+@pytest.mark.parametrize(("key", "words"), [(1, "int 1"), ([], r"list \[\]"), ({}, "dict {}")])
+def test_keys_are_text_when_reading_too(use: Any, key: Any, words: str) -> None:
+    with pytest.raises(InvalidContextType, match=f"keys are str, not {words}"):
+        use(Context(), key)
 
 
 def test_to_dict_gives_a_copy() -> None:

@@ -177,6 +177,25 @@ def test_options_become_the_policy() -> None:
     assert declared().policy == Policy()
 
 
+@pytest.mark.parametrize("option", sorted(task.__kwdefaults__ or ()))
+def test_none_is_as_if_an_option_were_not_given(option: str) -> None:
+    assert declared(**{option: None}).policy == Policy()
+
+
+def test_an_object_that_never_answers_is_a_task_with_an_id_or_refused() -> None:
+    class Mute:
+        def fail(self, *given: object) -> Any:
+            raise RuntimeError
+
+        __eq__ = __repr__ = __bool__ = __call__ = fail
+        __hash__ = None  # type: ignore[assignment]
+
+    with WorkflowBuilder("w"):
+        task(id="a")(Mute())
+        with pytest.raises(InvalidOptionType, match="id must be given"):
+            task()(Mute())
+
+
 def test_a_strategy_can_be_given_as_a_value() -> None:
     strategy = BackoffStrategy.linear(2)
     assert declared(retry_backoff=strategy).policy.retry.backoff == strategy

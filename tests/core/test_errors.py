@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from typing import Any
 
 import pytest
@@ -70,10 +71,40 @@ def test_an_error_is_what_callers_catch_and_survives_a_pickle(
         ("é", "'é'"),
         ("x" * 100, "'" + "x" * 76 + "..."),
         (b"\xff", r"b'\xff'"),
+        ([], "[]"),
+        ([1, {"a": (2,)}], "[1, {'a': (2,)}]"),
+        (frozenset({1}), "frozenset({1})"),
+        (["x" * 100], "['" + "x" * 75 + "..."),
     ],
 )
 def test_given_values_are_shown_short_and_printable(value: Any, text: str) -> None:
     assert errors.shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("postgresql://u:S3CR3T@h/db", "'postgresql://***@h/db'"),
+        ("postgresql://u:x@S3CR3T@h/db", "'postgresql://***@h/db'"),
+        (["postgresql://u:S3CR3T@h/db"], "['postgresql://***@h/db']"),
+        (b"postgresql://u:S3CR3T@h/db", "b'postgresql://***@h/db'"),
+        ("postgresql://u:S3CR3T" + "x" * 2_000 + "@h", "'postgresql://***'"),
+        ("host=h password=S3CR3T user=u", "'host=h password=*** user=u'"),
+        (ValueError("postgresql://u:S3CR3T@h"), "ValueError('postgresql://***@h')"),
+    ],
+)
+def test_a_url_in_the_wrong_place_is_shown_without_its_login(value: Any, text: str) -> None:
+    assert errors.shown(value) == text
+
+
+def test_large_values_are_not_written_out_to_be_cut() -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    begun = time.thread_time()
+    for value in (ring, [0] * 10**6, "x" * 10**7, dict.fromkeys(range(10**5)), 10**100_000):
+        assert errors.shown(value).endswith("...")
+    assert errors.shown(16**4_000) == "0x1" + "0" * 74 + "..."
+    assert time.thread_time() - begun < 0.1
 
 
 class Broken:

@@ -25,6 +25,12 @@ def test_other_text_is_no_address(text: str) -> None:
         TaskNamespace.from_string(text)
 
 
+@pytest.mark.parametrize("given", [None, 7, b"a::b::c::d", ["a"]])
+def test_an_address_is_text(given: object) -> None:
+    with pytest.raises(TypeError, match="the address of a task is a str, not"):
+        TaskNamespace.from_string(given)  # type: ignore[arg-type]
+
+
 def test_family() -> None:
     sibling, stranger = TaskNamespace("t", "p", "w", "o"), TaskNamespace("t", "p", "x", "k")
     assert ADDRESS.parent() == TaskNamespace("t", "p", "w", "")

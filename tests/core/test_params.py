@@ -13,7 +13,7 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.decorator import task
 from cloaca_django.core.params import REQUIRED, Param, validate, workflow_params
 from cloaca_django.core.workflow import Workflow
-from cloaca_django.errors import InvalidDefinition, InvalidParams
+from cloaca_django.errors import InvalidDefinition, InvalidOptionType, InvalidParams
 
 
 class ReportForm(forms.Form):
@@ -104,6 +104,37 @@ def test_a_form_cleans_values_that_can_be_stored() -> None:
 def test_a_forms_problems_are_named() -> None:
     with pytest.raises(InvalidParams, match=r"day: This field is required\.; limit: Ensure"):
         validate(build(ReportForm), {"limit": 0})
+
+
+class ChoosingForm(forms.Form):
+    colour = forms.ChoiceField(choices=[("red", "Red")])
+    sizes = forms.TypedMultipleChoiceField(choices=[("1", "One")])
+
+
+def test_a_forms_problem_quotes_no_value() -> None:
+    with pytest.raises(InvalidParams, match=r"colour: Select a valid choice\. \*\*\* is not") as it:
+        validate(build(ChoosingForm), {"colour": "S3CR3T", "sizes": ["S3CR3T"]})
+    assert "S3CR3T" not in f"{it.value} {it.value.problems}"
+
+
+def test_odd_names_and_many_problems_make_no_odd_text() -> None:
+    with pytest.raises(InvalidOptionType, match=r"workflow_params: '\\x1f' must be one of"):
+        build({"\x1f": None})
+    with pytest.raises(InvalidParams, match=r"; and 20 more$") as caught:
+        validate(build({f"a\n{at}": int for at in range(30)}), {})
+    assert str(caught.value).isprintable()
+    assert len(caught.value.problems) == 30
+
+
+def test_what_does_not_compare_is_no_type() -> None:
+    class Mute:
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError
+
+        __hash__ = None  # type: ignore[assignment]
+
+    with pytest.raises(InvalidOptionType, match="must be one of the types"):
+        build({"a": Mute()})
 
 
 def test_the_decorator_takes_a_form_too() -> None:

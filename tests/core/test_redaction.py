@@ -11,13 +11,16 @@ from cloaca_django.core.redaction import is_sensitive, redacted
     "key",
     ["password", "DB_PASSWORD", "passwd", "pwd", "secret", "client_secret", "token", "accessToken",
      "api_key", "apikey", "API-KEY", "private_key", "credentials", "Authorization", "cookie",
-     "session_id", "auth"],
+     "session_id", "auth", "pass", "db_pass", "jwt", "sentry_dsn", "DATABASE_URL"],
 )  # fmt: skip
 def test_secrets(key: str) -> None:
     assert is_sensitive(key)
 
 
-@pytest.mark.parametrize("key", ["user_id", "key", "compass", "author", "passenger", "count"])
+@pytest.mark.parametrize(
+    "key",
+    ["user_id", "key", "compass", "author", "passenger", "count", "bypass", "passed", "surpass_"],
+)
 def test_no_secrets(key: str) -> None:
     assert not is_sensitive(key)
 

@@ -22,7 +22,12 @@ from cloaca_django.core.rules import (
     task_success,
 )
 from cloaca_django.core.states import TaskStatus
-from cloaca_django.errors import InvalidContextType, InvalidTriggerRule, UnknownOperator
+from cloaca_django.errors import (
+    InvalidContext,
+    InvalidContextType,
+    InvalidTriggerRule,
+    UnknownOperator,
+)
 
 from .json_values import keys, scalars, values
 
@@ -166,6 +171,12 @@ def test_a_value_of_the_wrong_type_is_logged_without_the_value(
 )  # fmt: skip
 def test_operators_have_upstreams_spellings(spelling: str, name: str) -> None:
     assert context_value("k", spelling, 1)["operator"] == name
+
+
+@pytest.mark.parametrize("key", ["a\ud800", "a\x00", "k" * 256])
+def test_a_key_that_no_context_holds_is_refused_and_never_stored(key: str) -> None:
+    with pytest.raises(InvalidContext, match="key"):
+        parse(context_value(key, "Exists"), owner="task 'a'")
 
 
 @pytest.mark.parametrize("operator", ["~", "Eqals", "", None, 1, "=>"])

@@ -45,7 +45,7 @@ def assert_all_refused(lines: Iterable[Line]) -> None:
 
 
 def _problem(call: Callable[[], object], kind: type[Exception], words: str) -> str:
-    before = _counts()
+    before = counts()
     try:
         call()
     except Exception as error:  # whatever else is raised is what the table is for
@@ -56,8 +56,9 @@ def _problem(call: Callable[[], object], kind: type[Exception], words: str) -> s
             return f"the text is too long or cannot be printed: {text!r:.200}"
     else:
         return "it was not refused"
-    return "" if _counts() == before else "something was written"
+    return "" if counts() == before else "something was written"
 
 
-def _counts() -> list[int]:
+def counts() -> list[int]:
+    """Return how many rows each table has."""
     return [table.objects.count() for table in TABLES]

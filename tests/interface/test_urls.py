@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.db import connections
@@ -118,6 +119,8 @@ POSTGRESQL = [
     ("postgresql://[::1]:5433/dbname", "", "", "::1", "5433"),
     ("postgresql://h1:1,h2/dbname?target_session_attrs=read-write", "", "", "h1,h2", "1,5432"),
     ("postgresql://h:05432/dbname", "", "", "h", "5432"),
+    ("postgresql://u[%40:p]%25[@h/dbname", "u[@", "p]%[", "h", ""),
+    ("postgresql://u:p\uff20\u2100\uff1a@h/dbname", "u", "p\uff20\u2100\uff1a", "h", ""),
 ]
 
 
@@ -127,6 +130,12 @@ def test_a_postgresql_url_names_a_database(url, user, password, host, port):
     found = [settings[key] for key in ("USER", "PASSWORD", "HOST", "PORT", "NAME")]
     assert found == [user, password, host, port, "dbname"]
     assert settings["ENGINE"] == "django.db.backends.postgresql"
+
+
+@pytest.mark.parametrize("name", ["/dbname", "/a/b", "//", "a+b", "a%b", "a b", "?", "\uff0fx"])
+def test_a_name_is_nothing_but_the_name(name):
+    settings = urls.parse(f"postgresql://u:p@h/{quote(name, safe='+')}").settings()
+    assert (settings["NAME"], settings["HOST"]) == (name, "h")
 
 
 @pytest.mark.parametrize(
@@ -250,9 +259,14 @@ REFUSED = [
     ("sqlite:///\ud800.db", "control character in URL"),
     ("postgresql://h/db\n", "control character in URL"),
     ("postgresql://h/db?application_name=a%0Ab", "control character in URL"),
-    ("x" * 100_000 + "://h/db", "unsupported scheme 'xxx"),
-    ("postgresql://h/db?" + "x" * 100_000 + "=1", "not allowed in the query"),
-    ("postgresql://" + "h" * 100_000 + "/db", "a host has letters"),
+    ("x" * 8_000 + "://h/db", "unsupported scheme 'xxx"),
+    ("postgresql://h/db?" + "x" * 8_000 + "=1", "not allowed in the query"),
+    ("postgresql://" + "h" * 8_000 + "/db", "a host has letters"),
+    ("x" * 100_000 + "://h/db", "longer than 8,192 characters"),
+    (f"postgresql://u:{SECRET}{'x' * 10_000}@h/db", "longer than 8,192 characters"),
+    ("postgresql://h1:1,h2:2/db?target_session_attrs=read-write&host=a,b,c", "as many ports as"),
+    (f"postgresql://u:{SECRET}]x", "port must be 1-65535"),
+    (f"postgresql://u:x]{SECRET}", "port must be 1-65535"),
     ("sqlite:///x.db?mode=rwc&mode=rw", "'mode' given twice"),
     ("sqlite:///x.db?_busy_timeout=600001", "must be 1-600000"),
     ("sqlite:///x.db?_journal_mode=MEMORY", "must be one of WAL, DELETE, TRUNCATE, PERSIST"),

@@ -15,7 +15,7 @@ from cloaca_django.core.wording import counted
 from cloaca_django.dialect import site_session
 from cloaca_django.engine import backfill, declarations, forecast, takeover, timetable
 from cloaca_django.engine.takeover import Entry, Fate
-from cloaca_django.errors import CloacaError
+from cloaca_django.errors import CloacaError, shown
 from cloaca_django.management import command, following, schedule_lines
 from cloaca_django.management.following import Started
 from cloaca_django.models import CronSchedule
@@ -254,9 +254,9 @@ def _mapping(pairs: Iterable[str]) -> dict[str, str]:
     for pair in pairs:
         task, _, workflow = pair.partition("=")
         if not task or not workflow:
-            raise command.refused(f"--map {pair!r} must be TASK=WORKFLOW")
+            raise command.refused(f"--map {shown(pair)} must be TASK=WORKFLOW")
         if task in found:
-            raise command.refused(f"--map names {task!r} twice")
+            raise command.refused(f"--map names {shown(task)} twice")
         found[task] = workflow
     return found
 

@@ -22,7 +22,7 @@ from cloaca_django.engine.firing import FiringOptions
 from cloaca_django.engine.process import Process, Stint, supervised
 from cloaca_django.engine.shift import TenantOptions, WorkerOptions
 from cloaca_django.engine.supervisor import Supervisor
-from cloaca_django.errors import InvalidInput, WorkflowNotFound, listed
+from cloaca_django.errors import InvalidInput, WorkflowNotFound, listed, shown
 from cloaca_django.management import command, metering, reloading
 from cloaca_django.management.reloading import Reloader
 
@@ -181,7 +181,7 @@ def _worker_options(alias: str, options: dict[str, Any]) -> WorkerOptions:
     for name in queues:
         if not QUEUE_NAME.fullmatch(name):
             raise command.refused(
-                f"--queue {name!r} is no queue name: 1 to 64 letters, digits, '.', '_' and '-'"
+                f"--queue {shown(name)} is no queue name: 1 to 64 letters, digits, '.', '_' and '-'"
             )
     workflows = options["workflow"]
     for name in workflows or ():
