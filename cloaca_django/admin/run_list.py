@@ -81,7 +81,7 @@ class RunList(ChangeList):
         self.result_list = rows
         page: Any = self.model_admin
         self.at = page.read_columns(rows)
-        self.months = run_months.around(self.model_admin.month(request), self.at, self._of_month)
+        self.months = run_months.around(page.month(request), self.at, self._of_month)
         is_capped = self.result_count >= MAX_COUNTED
         self.older = ""
         is_last = self.page_num == self.paginator.num_pages
@@ -147,8 +147,8 @@ class RunListAdmin(ReadOnlyAdmin):
         return RunList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PipelineExecution]:
-        found: QuerySet[Any] = super().get_queryset(request)
-        found = run_reads.with_due(found.with_shown_status()).defer("context")  # type: ignore[attr-defined]
+        rows: Any = super().get_queryset(request)
+        found = run_reads.with_due(rows.with_shown_status()).defer("context")
         month = self.month(request)
         found = found if month is None else run_months.only(found, month)
         before = _uuid(request.GET.get(BEFORE, ""))

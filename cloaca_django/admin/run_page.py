@@ -36,6 +36,7 @@ TASKS_A_PAGE = 300
 # While something runs its bar grows, so a page is not the same for longer than this.
 FRESH_SECONDS = 10
 
+_MAIN = {run_acts.RETRY.slug, run_acts.RESUME.slug}
 _FIRST = {TaskStatus.FAILED: 0, TaskStatus.RUNNING: 1}
 
 
@@ -58,10 +59,11 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """An act that the reader may do now."""
+    """An act that the reader may do now; ``is_main`` marks what most readers are here for."""
 
     act: Act
     url: str
+    is_main: bool
 
 
 def tag_of(facts_or_rows: tuple[Any, ...], request: HttpRequest, *, is_open: bool) -> str:
@@ -202,7 +204,8 @@ def _worker(task: TaskExecution, facts: RunFacts) -> str:
 def _buttons(facts: RunFacts, request: HttpRequest, urls: Any) -> Iterator[Button]:
     for act in run_acts.ACTS.values():
         if access.may(request, act.permission) and not act.refusal(facts.run):
-            yield Button(act, urls.url(act.slug, facts.run.pk))
+            is_main = act.slug in _MAIN
+            yield Button(act, urls.url(act.slug, facts.run.pk), is_main)
 
 
 def _refusals(facts: RunFacts, request: HttpRequest) -> Iterator[tuple[str, str]]:

@@ -112,14 +112,15 @@ class RunFacts:
 
 def runs(alias: str) -> QuerySet[Any]:
     """Return runs with what a page says of where they come from."""
-    found = PipelineExecution.objects.using(alias).with_shown_status()
+    found: Any = PipelineExecution.objects.using(alias).with_shown_status()
     return with_due(found).select_related("schedule", "parent")
 
 
 def with_due(runs: QuerySet[Any]) -> QuerySet[Any]:
     """Say of each run of a schedule which of its times it is for."""
     fires = CronExecution.objects.filter(run=OuterRef("pk")).values("scheduled_time")[:1]
-    return runs.annotate(due=Subquery(fires))
+    found: QuerySet[Any] = runs.annotate(due=Subquery(fires))
+    return found
 
 
 def read(alias: str, run: PipelineExecution) -> RunFacts:
