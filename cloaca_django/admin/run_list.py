@@ -29,6 +29,7 @@ from cloaca_django.admin import (
     run_months,
     run_reads,
     spans,
+    vocabulary,
 )
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.read_only import ReadOnlyAdmin
@@ -250,9 +251,11 @@ class RunListAdmin(ReadOnlyAdmin):
         text = short(row.pk)
         if row.origin == Origin.RETRY and row.parent_id:
             text += f" ↳ {short(row.parent_id)}"
+        origin = vocabulary.ORIGINS.get(row.origin, row.origin)
         return format_html(
-            '<bdi class="cloaca-strong cloaca-clamp" title="{}">{}</bdi> <code>{}</code>',
-            row.workflow_name, row.workflow_name, text,
+            '<bdi class="cloaca-strong cloaca-clamp" title="{}">{}</bdi> <code>{}</code>'
+            ' <span class="cloaca-quiet">{}</span>',
+            row.workflow_name, row.workflow_name, text, origin,
         )  # fmt: skip
 
     @admin.display(description=gettext_lazy("tasks, and what happened"))

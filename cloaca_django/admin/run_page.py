@@ -98,7 +98,8 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "now": facts.at,
         "status": facts.status,
         "tags": list(_tags(facts)),
-        "counts": vocabulary.counts_in_words(facts.counts),
+        "counts": list(_counts(facts, shown)),
+        "delay": spans.between(facts.expected_at, facts.begun_at),
         "done": sum(facts.counts.get(status, 0) for status in TASK_FINAL),
         "origin": vocabulary.ORIGINS.get(facts.run.origin, facts.run.origin),
         "elapsed": spans.between(facts.run.created_at, facts.ended_or_now),
@@ -117,6 +118,19 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "poll": _poll(facts),
         "ended": "" if facts.is_open else _ended(facts),
     }
+
+
+def _counts(
+    facts: RunFacts, shown: Sequence[TaskExecution]
+) -> Iterator[tuple[str, str, int | None]]:
+    """Return how many tasks have each status, its tone, and the first such one on the page."""
+    first: dict[str, int] = {}
+    for task in shown:
+        first.setdefault(task.status, task.position)
+    for status in vocabulary.READING_ORDER:
+        if count := facts.counts.get(status):
+            word = vocabulary.word(status)
+            yield f"{count} {word.word}", word.tone, first.get(status)
 
 
 def _tags(facts: RunFacts) -> Iterator[Tag]:

@@ -95,6 +95,20 @@ class RunFacts:
         end: datetime | None = self.run.finished_at
         return end or self.at
 
+    @cached_property
+    def begun_at(self) -> datetime | None:
+        """When its first task was taken; None before that."""
+        moments = [one.started_at for several in self.attempts.values() for one in several]
+        moments += [task.claimed_at for task in self.tasks]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def expected_at(self) -> datetime:
+        """From when on it could begin."""
+        run = self.run
+        moments = (run.created_at, run.start_at, getattr(run, "due", None))
+        return max(moment for moment in moments if moment is not None)
+
     @property
     def heard_of(self) -> frozenset[UUID]:
         """The workers whose lease holds."""
