@@ -23,6 +23,7 @@ MAX_NODES = 300
 # A graph of so many layers is turned on a narrow page, unless it is so large that it weighs.
 LONG = 7
 MAX_TURNED = 60
+MAX_SHRUNK = 1_100
 DOWN = "down"
 WORDS_WIDTH = 148.0
 _GONE = TASK_FINAL - {TaskStatus.FAILED}
@@ -78,6 +79,11 @@ class Drawing:
     lines: Sequence[Line]
     label: str
     is_collapsed: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether it may be shown a little smaller where that lets it fit, and be read still."""
+        return float(self.width) <= MAX_SHRUNK
 
 
 @dataclass(frozen=True, slots=True)

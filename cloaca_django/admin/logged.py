@@ -21,7 +21,7 @@ TEXTS = (
     gettext_noop("Deleted"),
     gettext_noop("Retried as %(run)s"),
     gettext_noop("Run again as %(run)s"),
-    gettext_noop("Started run %(run)s"),
+    gettext_noop("Started run %(run)s, inputs %(hash)s"),
     gettext_noop("Triggered run %(run)s"),
     gettext_noop("Started %(count)s runs from %(start)s to %(end)s"),
     gettext_noop("Enabled"),
@@ -34,7 +34,7 @@ TEXTS = (
     gettext_noop("Changed nothing"),
 )
 CHANGED = "Changed "
-_PARTS = {"run": "[0-9a-f-]{36}", "count": r"\d+", "task": ".+"}
+_PARTS = {"run": "[0-9a-f-]{36}", "count": r"\d+", "task": ".+", "hash": "[0-9a-f]+"}
 _FIELD = re.compile(r"(\w+) from (.*) to (.*)", re.S)
 FIELDS: dict[str, Text] = {
     "workflow_name": gettext_lazy("Workflow"),

@@ -29,6 +29,7 @@ from cloaca_django.admin import (
     run_months,
     run_reads,
     spans,
+    vocabulary,
 )
 from cloaca_django.admin.confirming import Act
 from cloaca_django.admin.read_only import ReadOnlyAdmin
@@ -81,7 +82,7 @@ class RunList(ChangeList):
         self.result_list = rows
         page: Any = self.model_admin
         self.at = page.read_columns(rows)
-        self.months = run_months.around(self.model_admin.month(request), self.at, self._of_month)
+        self.months = run_months.around(page.month(request), self.at, self._of_month)
         is_capped = self.result_count >= MAX_COUNTED
         self.older = ""
         is_last = self.page_num == self.paginator.num_pages
@@ -147,8 +148,8 @@ class RunListAdmin(ReadOnlyAdmin):
         return RunList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PipelineExecution]:
-        found: QuerySet[Any] = super().get_queryset(request)
-        found = run_reads.with_due(found.with_shown_status()).defer("context")  # type: ignore[attr-defined]
+        rows: Any = super().get_queryset(request)
+        found = run_reads.with_due(rows.with_shown_status()).defer("context")
         month = self.month(request)
         found = found if month is None else run_months.only(found, month)
         before = _uuid(request.GET.get(BEFORE, ""))
@@ -250,9 +251,11 @@ class RunListAdmin(ReadOnlyAdmin):
         text = short(row.pk)
         if row.origin == Origin.RETRY and row.parent_id:
             text += f" ↳ {short(row.parent_id)}"
+        origin = vocabulary.ORIGINS.get(row.origin, row.origin)
         return format_html(
-            '<bdi class="cloaca-strong cloaca-clamp" title="{}">{}</bdi> <code>{}</code>',
-            row.workflow_name, row.workflow_name, text,
+            '<bdi class="cloaca-strong cloaca-clamp" title="{}">{}</bdi> <code>{}</code>'
+            ' <span class="cloaca-quiet">{}</span>',
+            row.workflow_name, row.workflow_name, text, origin,
         )  # fmt: skip
 
     @admin.display(description=gettext_lazy("tasks, and what happened"))

@@ -36,6 +36,7 @@ TASKS_A_PAGE = 300
 # While something runs its bar grows, so a page is not the same for longer than this.
 FRESH_SECONDS = 10
 
+_MAIN = {run_acts.RETRY.slug, run_acts.RESUME.slug}
 _FIRST = {TaskStatus.FAILED: 0, TaskStatus.RUNNING: 1}
 
 
@@ -58,10 +59,11 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """An act that the reader may do now."""
+    """An act that the reader may do now; ``is_main`` marks what most readers are here for."""
 
     act: Act
     url: str
+    is_main: bool
 
 
 def tag_of(facts_or_rows: tuple[Any, ...], request: HttpRequest, *, is_open: bool) -> str:
@@ -96,7 +98,8 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "now": facts.at,
         "status": facts.status,
         "tags": list(_tags(facts)),
-        "counts": vocabulary.counts_in_words(facts.counts),
+        "counts": list(_counts(facts, shown)),
+        "delay": spans.between(facts.expected_at, facts.begun_at),
         "done": sum(facts.counts.get(status, 0) for status in TASK_FINAL),
         "origin": vocabulary.ORIGINS.get(facts.run.origin, facts.run.origin),
         "elapsed": spans.between(facts.run.created_at, facts.ended_or_now),
@@ -115,6 +118,19 @@ def describe(facts: RunFacts, request: HttpRequest, urls: Any) -> Mapping[str, A
         "poll": _poll(facts),
         "ended": "" if facts.is_open else _ended(facts),
     }
+
+
+def _counts(
+    facts: RunFacts, shown: Sequence[TaskExecution]
+) -> Iterator[tuple[str, str, int | None]]:
+    """Return how many tasks have each status, its tone, and the first such one on the page."""
+    first: dict[str, int] = {}
+    for task in shown:
+        first.setdefault(task.status, task.position)
+    for status in vocabulary.READING_ORDER:
+        if count := facts.counts.get(status):
+            word = vocabulary.word(status)
+            yield f"{count} {word.word}", word.tone, first.get(status)
 
 
 def _tags(facts: RunFacts) -> Iterator[Tag]:
@@ -202,7 +218,8 @@ def _worker(task: TaskExecution, facts: RunFacts) -> str:
 def _buttons(facts: RunFacts, request: HttpRequest, urls: Any) -> Iterator[Button]:
     for act in run_acts.ACTS.values():
         if access.may(request, act.permission) and not act.refusal(facts.run):
-            yield Button(act, urls.url(act.slug, facts.run.pk))
+            is_main = act.slug in _MAIN
+            yield Button(act, urls.url(act.slug, facts.run.pk), is_main)
 
 
 def _refusals(facts: RunFacts, request: HttpRequest) -> Iterator[tuple[str, str]]:

@@ -95,6 +95,20 @@ class RunFacts:
         end: datetime | None = self.run.finished_at
         return end or self.at
 
+    @cached_property
+    def begun_at(self) -> datetime | None:
+        """When its first task was taken; None before that."""
+        moments = [one.started_at for several in self.attempts.values() for one in several]
+        moments += [task.claimed_at for task in self.tasks]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def expected_at(self) -> datetime:
+        """From when on it could begin."""
+        run = self.run
+        moments = (run.created_at, run.start_at, getattr(run, "due", None))
+        return max(moment for moment in moments if moment is not None)
+
     @property
     def heard_of(self) -> frozenset[UUID]:
         """The workers whose lease holds."""
@@ -112,14 +126,15 @@ class RunFacts:
 
 def runs(alias: str) -> QuerySet[Any]:
     """Return runs with what a page says of where they come from."""
-    found = PipelineExecution.objects.using(alias).with_shown_status()
+    found: Any = PipelineExecution.objects.using(alias).with_shown_status()
     return with_due(found).select_related("schedule", "parent")
 
 
 def with_due(runs: QuerySet[Any]) -> QuerySet[Any]:
     """Say of each run of a schedule which of its times it is for."""
     fires = CronExecution.objects.filter(run=OuterRef("pk")).values("scheduled_time")[:1]
-    return runs.annotate(due=Subquery(fires))
+    found: QuerySet[Any] = runs.annotate(due=Subquery(fires))
+    return found
 
 
 def read(alias: str, run: PipelineExecution) -> RunFacts:

@@ -93,7 +93,7 @@ class RunRows:
         self._heard_of = heard_of
 
     def facts(self, row: Any) -> Facts:
-        """Return the cells of a row. It has its ``shown_status``, and perhaps when it was ``due``."""
+        """Return the cells of a row with its ``shown_status``, and perhaps when it was ``due``."""
         counts = self._counts.get(row.pk, {})
         total = sum(counts.values())
         done = sum(count for status, count in counts.items() if status in TASK_FINAL)

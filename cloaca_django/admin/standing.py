@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 
 from django.db import connections
 from django.urls import reverse
@@ -113,23 +114,29 @@ def signs(glance: Glance, workers: Sequence[WorkerFacts], alias: str) -> Iterato
             "all": len(workers),
         }
         yield Sign("good" if len(heard) == len(workers) else "bad", text)
-    claiming = [worker for worker in heard if worker.is_claiming]
-    if claiming:
-        # Every worker fires schedules; there is no leader.
-        last = max(claiming, key=lambda worker: worker.heartbeat_at)
-        when = spans.distance(last.heartbeat_at, glance.at)
-        yield Sign("good", _("Schedules: %(worker)s, heard of %(when)s") % {
-            "worker": last.name, "when": when,
-        })  # fmt: skip
-    elif is_served:
-        yield Sign("good", _("Schedules: fired when they are due"))
-    else:
-        yield Sign("bad", _("Schedules: nobody fires them"))
+    yield _of_schedules(heard, glance, is_served=is_served)
     orphans = ngettext("Recovery: %d orphan", "Recovery: %d orphans", glance.stalled)
     lost = ngettext("%d task lost its worker in 24 h", "%d tasks lost their worker in 24 h",
                     glance.lost) % glance.lost  # fmt: skip
     yield Sign("bad" if glance.stalled else "good", f"{orphans % glance.stalled} ({lost})")
     yield Sign("good", _("Database: %s") % facts.title(connections[alias]))
+    if find_spec("prometheus_client") is None:
+        yield Sign("off", _("Metrics: not installed"))
+    else:
+        yield Sign("good", _("Metrics: installed"))
+
+
+def _of_schedules(heard: Sequence[WorkerFacts], glance: Glance, *, is_served: bool) -> Sign:
+    claiming = [worker for worker in heard if worker.is_claiming]
+    if claiming:
+        # Every worker fires schedules; there is no leader.
+        last = max(claiming, key=lambda worker: worker.heartbeat_at)
+        when = spans.distance(last.heartbeat_at, glance.at)
+        text = _("Schedules: %(worker)s, heard of %(when)s")
+        return Sign("good", text % {"worker": last.name, "when": when})
+    if is_served:
+        return Sign("good", _("Schedules: fired when they are due"))
+    return Sign("bad", _("Schedules: nobody fires them"))
 
 
 def notice(alias: str) -> str:

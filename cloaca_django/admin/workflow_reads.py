@@ -60,7 +60,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How the runs of a sample went. ``middle`` and ``slow`` are percentiles in seconds."""
+    """How the runs of a sample went. ``middle`` and ``slow`` are percentiles in seconds.
+
+    ``level`` is where a line of the median is drawn across the bars; None: nowhere.
+    """
 
     bars: Sequence[Bar]
     count: int
@@ -68,6 +71,7 @@ class Record:
     middle: float | None
     slow: float | None
     label: str
+    level: int | None
 
     @property
     def success(self) -> str:
@@ -212,7 +216,17 @@ def record(runs: Sequence[Any], *, shown: int = SHOWN) -> Record:
         middle=statistics.median(lengths) if lengths else None,
         slow=percentile(lengths, 0.95),
         label=_("%(completed)d of the last %(count)d runs completed") % facts,
+        level=_level(runs[:shown], statistics.median(lengths)) if lengths else None,
     )
+
+
+def _level(runs: Sequence[Any], middle: float) -> int | None:
+    longest = _longest([spans.between(run.created_at, run.finished_at) for run in runs])
+    return BAR_HEIGHT - round(BAR_HEIGHT * middle / longest) if middle <= longest else None
+
+
+def _longest(lengths: Sequence[float | None]) -> float:
+    return max([length for length in lengths if length], default=1.0)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
@@ -222,7 +236,7 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 
 def _bars(runs: Sequence[Any], room: int) -> Sequence[Bar]:
     lengths = [spans.between(run.created_at, run.finished_at) for run in runs]
-    longest = max([length for length in lengths if length], default=1.0)
+    longest = _longest(lengths)
     bars = []
     for at, (run, length) in enumerate(zip(runs, lengths, strict=True), room - len(runs)):
         height = max(4, round(BAR_HEIGHT * (length or 0.0) / longest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from cloaca_django.admin.choices import Filter, choose
 from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
-from cloaca_django.core.context import Context
+from cloaca_django.core.context import Context, encode
 from cloaca_django.core.params import REQUIRED
 from cloaca_django.core.states import Origin
 from cloaca_django.core.workflow import Workflow
@@ -207,7 +208,10 @@ class WorkflowAdmin(ReadOnlyAdmin):
         except CloacaError as error:
             about.add_error("context", saying.of_error(error))
             return None
-        entry = logged.entry("Started run %(run)s", reason, run=made.id)
+        # Which inputs those were can be told long after the run is gone.
+        inputs_hash = hashlib.sha256(encode(context.to_dict()).encode()).hexdigest()[:12]
+        text = "Started run %(run)s, inputs %(hash)s"
+        entry = logged.entry(text, reason, run=made.id, hash=inputs_hash)
         self.log_change(request, control, entry)
         messages.success(request, _("The run was started."))
         return made.id

@@ -60,18 +60,13 @@ def test_a_run_is_watched_from_start_to_end(visit, operator):
     assert len(requests) == count
 
 
-def test_a_counter_ticks_without_any_request(visit, operator):
+def test_a_counter_ticks_without_any_request_and_each_box_leads_to_its_task(visit, operator):
     run = scenes.busy_run()
     page = visit(operator).go(page_of(run))
     page.get_by_label("Live").select_option("off")
     counter = page.locator("[data-cloaca-live=head] [data-cloaca-since]")
     before = counter.inner_text()
     expect(counter).not_to_have_text(before)
-
-
-def test_each_box_of_the_graph_leads_to_its_task(visit, operator):
-    run = scenes.busy_run()
-    page = visit(operator).go(page_of(run))
     boxes = page.locator(".cloaca-picture a")
     assert boxes.count() == 9
     places = [box.bounding_box() for box in page.locator(".cloaca-picture .cloaca-box").all()]
@@ -92,6 +87,10 @@ def test_a_failed_run_is_retried(visit, operator):
     run = scenes.failed_run()
     page = visit(operator).go(page_of(run))
     expect(page.get_by_text("line 41, in charge_card")).to_be_visible()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator(".cloaca-traceback").get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("status")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == scenes.TRACEBACK.strip()
     page.get_by_role("link", name="Retry from failure").click()
     page.get_by_label("Reason").fill("the gateway is back")
     page.get_by_role("button", name="Yes, retry it").click()
@@ -157,17 +156,3 @@ def test_everything_is_there_without_javascript(browser, live_server, operator):
         expect(page.get_by_text("A new run was started")).to_be_visible()
     finally:
         context.close()
-
-
-@pytest.mark.parametrize("width", [380, 1280])
-def test_nothing_sticks_out_of_the_page(visit, operator, width):
-    name = "a_very_long_name_without_any_space_" * 6
-    run = scenes.run(name, RunStatus.FAILED, error_message=f"{name} {name}", reason="عربي " * 40)
-    scenes.attempt(
-        scenes.task(run, name[:200], TaskStatus.FAILED, error_message=name), 1, traceback=name * 9
-    )
-    opened = visit(operator, viewport={"width": width, "height": 800})
-    for path in (page_of(run), reverse(LIST)):
-        page = opened.go(path)
-        wide = page.evaluate("document.querySelector('#content').scrollWidth")
-        assert wide <= width, path

@@ -72,43 +72,6 @@ def test_without_javascript_the_pages_are_complete(visit, planner, browser, live
         context.close()
 
 
-@pytest.mark.parametrize("width", [380, 1280])
-def test_the_pages_are_within_their_width(visit, planner, width):
-    row = made(context={"a": "b"})
-    scenes.run(schedule=row)
-    opened = visit(planner, viewport={"width": width, "height": 800})
-    for place in (url("changelist"), url("change", row.pk), url("disable", row.pk), url("add"),
-                  url("backfill", row.pk), url("calendar")):  # fmt: skip
-        page = opened.go(place)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, place
-        assert opened.violations() == [], place
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_what_is_ours(browser, live_server, planner, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
-    row = made(cron_expression="* * * * *", workflow_name="with_inputs",
-               context={"source_id": "erp"})  # fmt: skip
-    scenes.run(schedule=row)
-    # Its own style is what a strict policy refuses.
-    context = browser.new_context(bypass_csp=True, color_scheme=scheme)
-    value = planner.cookies["sessionid"].value
-    context.add_cookies([{"name": "sessionid", "value": value, "url": live_server.url}])
-    page = context.new_page()
-    try:
-        for place in (url("changelist"), url("change", row.pk), url("trigger", row.pk),
-                      url("backfill", row.pk), url("calendar")):  # fmt: skip
-            page.goto(f"{live_server.url}{place}")
-            result = axe.Axe().run(
-                page, context=".cloaca, .cloaca-inputs", options={"preload": False}
-            )
-            found = [(rule["id"], rule["nodes"][0]["html"][:160])
-                     for rule in result.response["violations"]]  # fmt: skip
-            assert found == [], place
-    finally:
-        context.close()
-
-
 def test_the_dashboard_leads_to_a_schedule(visit, planner):
     made()
     page = visit(planner).go(reverse("admin:app_list", args=["cloaca_django"]))

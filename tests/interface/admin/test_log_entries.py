@@ -29,7 +29,7 @@ def _registered(workflows_of_test):
 @pytest.mark.parametrize("text", logged.TEXTS)
 def test_every_entry_is_found_again_with_its_parts_and_its_reason(text, reason):
     parts = {"run": RUN, "count": 3, "start": "2026-01-01T00:00:00+00:00", "end": "2026-01-02",
-             "task": "load: all"}  # fmt: skip
+             "task": "load: all", "hash": "0123456789ab"}  # fmt: skip
     stored = logged.entry(text, reason, **parts)
     assert logged.in_words(stored) == stored
     with translation.override("de"):

@@ -29,6 +29,9 @@ def test_a_run_under_way_says_what_each_task_does_and_waits_for(operator):
     assert "gateway did not answer in 3 s" in text
     assert "line 41, in charge_card" in text
     assert "posting to hooks, attempt 3" in text
+    # How many there are of each status leads to the first of them, and it began a second late.
+    assert 'href="#task-5">1 failed</a>' in text
+    assert "(+1.0 s)" in text
 
 
 def test_secrets_are_not_on_the_page(operator):
