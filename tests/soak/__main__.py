@@ -50,6 +50,7 @@ def _soak(
     fleet = Fleet(plan, stage, stack)
     chaos, watch = Chaos(plan, stage, fleet), Watch(plan)
     gauge = Gauge(stage, fleet, longest_idle=3 * plan.lease_seconds + 10)
+    fleet.begin()
     _under_load(plan, chaos, watch, gauge)
     _come_to_rest(fleet, chaos, watch)
     notes = diary.read(fleet.diaries)

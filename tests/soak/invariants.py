@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from django.db import connection
 
+from cloaca_django import tenancy
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.models import PipelineExecution, TaskAttempt
 from tests.crash.checker import Store
 from tests.soak import diary
-from tests.soak.sites import entered, schemas
+from tests.soak.sites import ALIAS, entered, schemas
 from tests.soak.stage import SOAK
 from tests.soak.workflows import COMPLETING, LEAK
 
@@ -61,7 +62,7 @@ def leaks(schema: str) -> list[str]:
 
 def strays() -> list[str]:
     """Return the tables of the engine that are in the public schema of a site with tenants."""
-    if connection.vendor == "sqlite":
+    if not tenancy.has_tenants(ALIAS):
         return []
     with connection.cursor() as cursor:
         cursor.execute(
