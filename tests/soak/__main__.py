@@ -109,9 +109,9 @@ def _come_to_rest(fleet: Fleet, chaos: Chaos, watch: Watch) -> None:
     chaos.end()
     fleet.stop_driver()
     watching.resume_all()
-    watch.drain(lambda: not watching.has_overdue_schedules(), "a schedule is left due", pause)
+    watch.drain(watching.overdue_schedules, "a schedule is left due", pause)
     watching.disable_schedules()
-    watch.drain(lambda: not watching.has_open_runs(), "runs are left open", pause)
+    watch.drain(watching.open_runs, "runs are left open", pause)
     fleet.stop_workers()
 
 

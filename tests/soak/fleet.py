@@ -24,8 +24,9 @@ ORDERLY = {0, 75}
 AGAIN_SECONDS = 0.5
 # What a worker says first, when it listens to signals; a driver says nothing.
 SERVES = "serves"
-# How soon the processes of a killed supervisor must be gone.
-ORPHAN_SECONDS = 15.0
+# How soon the processes of a killed supervisor must be gone: they hand back what they hold, and
+# the database may be away meanwhile.
+ORPHAN_SECONDS = 45.0
 STOP_SECONDS = 60.0
 BEGIN_SECONDS = 180.0
 

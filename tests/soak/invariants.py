@@ -72,6 +72,15 @@ def strays() -> list[str]:
         return [f"I14 public has the table {name}" for (name,) in cursor.fetchall()]
 
 
+def damage() -> list[str]:
+    """Return what a file's own check finds wrong with it, after all that happened to its disk."""
+    if connection.vendor != "sqlite":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA integrity_check")
+        return [f"I1 the file is damaged: {line}" for (line,) in cursor.fetchall() if line != "ok"]
+
+
 def answers(notes: Notes) -> Iterator[str]:
     """Yield what was answered and is not so, or was taken back and is there."""
     for schema in schemas():
