@@ -15,6 +15,8 @@ from cloaca_django.engine.memory import Memory
 from cloaca_django.errors import UnreadableContext
 
 LOW_MARGIN = 10_000
+# How long a worker remembers that there are less urgent tasks than those it claims.
+FLOOR_SECONDS = 600.0
 FULL_SCAN_IDLE_SECONDS = 1.0
 FULL_SCAN_BUSY_SECONDS = 10.0
 
@@ -33,6 +35,9 @@ class Claimer:
     only: frozenset[str] | None = None
     refused: list[str] = field(default_factory=list)
     low: int = 0
+    # The lowest priority claimed lately, and until when that counts: only its claims raise ``low``.
+    floor: int | None = None
+    floor_until: float = 0.0
     next_full_scan: float = 0.0
 
     @property
@@ -104,13 +109,30 @@ def claim(
         lanes=claimer,
         relaxed=relaxed,
     )
-    if claims:
-        lowest = min(claim.task_id for claim in claims)
-        claimer.low = max(claimer.low, lowest - LOW_MARGIN)
+    _raise_low_water(claimer, claims)
     if len(claims) < claimer.room:
         soon = clock.monotonic() + FULL_SCAN_IDLE_SECONDS
         claimer.next_full_scan = min(claimer.next_full_scan, soon)
     return claims
+
+
+def _raise_low_water(claimer: Claimer, claims: Collection[Claim]) -> None:
+    """Let the next claims start a little below these.
+
+    What is urgent is claimed first, however new: its ids say nothing of what waits behind it. So
+    where less urgent tasks come to light the next claim starts from the oldest.
+    """
+    if not claims:
+        return
+    now, least = clock.monotonic(), min(claim.priority for claim in claims)
+    if claimer.floor is None or least <= claimer.floor or now >= claimer.floor_until:
+        is_news = claimer.floor is not None and least < claimer.floor
+        claimer.floor, claimer.floor_until = least, now + FLOOR_SECONDS
+        if is_news:
+            claimer.low = 0
+            return
+    lowest = min((c.task_id for c in claims if c.priority == claimer.floor), default=0)
+    claimer.low = max(claimer.low, lowest - LOW_MARGIN)
 
 
 def _low_water(claimer: Claimer) -> int:

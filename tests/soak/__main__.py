@@ -50,6 +50,7 @@ def _soak(
     fleet = Fleet(plan, stage, stack)
     chaos, watch = Chaos(plan, stage, fleet), Watch(plan)
     gauge = Gauge(stage, fleet, longest_idle=3 * plan.lease_seconds + 10)
+    fleet.begin()
     _under_load(plan, chaos, watch, gauge)
     _come_to_rest(fleet, chaos, watch)
     notes = diary.read(fleet.diaries)
@@ -108,9 +109,9 @@ def _come_to_rest(fleet: Fleet, chaos: Chaos, watch: Watch) -> None:
     chaos.end()
     fleet.stop_driver()
     watching.resume_all()
-    watch.drain(lambda: not watching.has_overdue_schedules(), "a schedule is left due", pause)
+    watch.drain(watching.overdue_schedules, "a schedule is left due", pause)
     watching.disable_schedules()
-    watch.drain(lambda: not watching.has_open_runs(), "runs are left open", pause)
+    watch.drain(watching.open_runs, "runs are left open", pause)
     fleet.stop_workers()
 
 

@@ -14,6 +14,7 @@ import psutil
 
 from cloaca_django import clock
 from tests.crash.proxy import Proxy
+from tests.soak import diary
 from tests.soak.plan import Plan
 from tests.soak.stage import Stage
 from tests.worksite.process import Command, until
@@ -21,9 +22,13 @@ from tests.worksite.process import Command, until
 # What a process may end with by itself: told to stop, or the database was away when it started.
 ORDERLY = {0, 75}
 AGAIN_SECONDS = 0.5
-# How soon the processes of a killed supervisor must be gone.
-ORPHAN_SECONDS = 15.0
+# What a worker says first, when it listens to signals; a driver says nothing.
+SERVES = "serves"
+# How soon the processes of a killed supervisor must be gone: they hand back what they hold, and
+# the database may be away meanwhile.
+ORPHAN_SECONDS = 45.0
 STOP_SECONDS = 60.0
+BEGIN_SECONDS = 180.0
 
 
 @dataclass(eq=False)
@@ -113,6 +118,16 @@ class Fleet:
         seat.command.end()
         seat.command, seat.frozen = None, []
 
+    def begin(self) -> None:
+        """Start everybody, and wait until they are at work."""
+        self.tend()
+        until(self._is_begun, seconds=BEGIN_SECONDS, what="the first run, and who works on it")
+
+    def _is_begun(self) -> bool:
+        answered = diary.read(self.diaries)[diary.ANSWERED]
+        outputs = [seat.command.output for seat in self.workers if seat.command]
+        return bool(answered) and all(SERVES in output for output in outputs)
+
     # -- what is done to them
 
     def kill(self, seat: Seat) -> int:
@@ -169,8 +184,8 @@ class Fleet:
         command.signal(signal.SIGTERM)
         try:
             code = command.wait(STOP_SECONDS)
-            # A driver that had not yet begun to listen.
-            is_early = seat is self.driver and code == -signal.SIGTERM
+            # It had not yet begun to listen.
+            is_early = code == -signal.SIGTERM and SERVES not in command.output
             if code not in ORDERLY and not is_early:
                 self.violations.append(f"I16 the {seat.name} was told to stop: code {code}")
             if left := command.family():

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from django.db import connection
 
+from cloaca_django import tenancy
 from cloaca_django.core.states import RunStatus, TaskStatus
 from cloaca_django.models import PipelineExecution, TaskAttempt
 from tests.crash.checker import Store
 from tests.soak import diary
-from tests.soak.sites import entered, schemas
+from tests.soak.sites import ALIAS, entered, schemas
 from tests.soak.stage import SOAK
 from tests.soak.workflows import COMPLETING, LEAK
 
@@ -61,7 +62,7 @@ def leaks(schema: str) -> list[str]:
 
 def strays() -> list[str]:
     """Return the tables of the engine that are in the public schema of a site with tenants."""
-    if connection.vendor == "sqlite":
+    if not tenancy.has_tenants(ALIAS):
         return []
     with connection.cursor() as cursor:
         cursor.execute(
@@ -69,6 +70,15 @@ def strays() -> list[str]:
             " AND tablename LIKE 'cloaca\\_%%'"
         )
         return [f"I14 public has the table {name}" for (name,) in cursor.fetchall()]
+
+
+def damage() -> list[str]:
+    """Return what a file's own check finds wrong with it, after all that happened to its disk."""
+    if connection.vendor != "sqlite":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA integrity_check")
+        return [f"I1 the file is damaged: {line}" for (line,) in cursor.fetchall() if line != "ok"]
 
 
 def answers(notes: Notes) -> Iterator[str]:

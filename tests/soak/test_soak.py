@@ -166,7 +166,7 @@ def test_a_task_that_claims_pass_by_is_reported(world):
     world.worker().work()
     watch.look()
     (line,) = _of(watch, "I8")
-    assert line.startswith(f"I8 task {forgotten.pk} a is ready in '' since 2020-01-01")
+    assert line.startswith(f"I8 task {forgotten.pk} a of w is ready in '' since 2020-01-01")
 
 
 def test_a_soak_in_which_nothing_was_submitted_has_shown_nothing(world):

@@ -61,7 +61,8 @@ class Watch:
         last, runs = self._changed(self._seen.get(schema, 0))
         for some in _parts(runs):
             self.findings.add(self._violations(schema, some))
-        self.findings.add(self._forgotten(schema))
+        with _snapshot():
+            self.findings.add(self._forgotten(schema))
         self._seen[schema] = last
 
     def _changed(self, since: int) -> tuple[int, list[UUID]]:
@@ -93,32 +94,39 @@ class Watch:
         limit = timedelta(seconds=self._plan.lease_seconds + 2 * self._plan.sweep_seconds)
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT t.id, t.name, t.priority, max(j.at) FROM cloaca_task t"
+                "SELECT t.id, t.name, t.workflow_name, t.priority, max(j.at) FROM cloaca_task t"
                 " JOIN crash_journal j ON j.kind = 'task' AND j.row_id = CAST(t.id AS text)"
-                " WHERE t.status = %s GROUP BY t.id, t.name, t.priority",
+                " WHERE t.status = %s GROUP BY t.id, t.name, t.workflow_name, t.priority",
                 [TaskStatus.READY],
             )
             rows = cursor.fetchall()
         now = clock.utc_now()
+        late = [row for row in rows if moment_of(row[-1]) + limit < now]
+        paused = set(WorkflowControl.objects.exclude(paused_at=None).values_list("pk", flat=True))
         return [
-            f"I8 task {id} {name} is ready in {schema!r} since {at}, and claims pass it by"
-            for id, name, priority, at in rows
-            if moment_of(at) + limit < now and _begun(priority, since=moment_of(at) + limit)
+            f"I8 task {id} {name} of {workflow} is ready in {schema!r} since {at}, and claims pass"
+            " it by"
+            for id, name, workflow, priority, at in late
+            if workflow not in paused and _begun(priority, since=moment_of(at) + limit)
         ]
 
     # -- at the end
 
-    def drain(self, is_over: Callable[[], bool], what: str, pause: Callable[[], object]) -> None:
-        """Wait until something is over; it is a violation when that takes too long."""
-        end = clock.monotonic() + self._patience()
+    def drain(self, left: Callable[[], int], what: str, pause: Callable[[], object]) -> None:
+        """Wait until nothing is left; it is a violation when for long nothing of it gets less."""
+        least, end = None, clock.monotonic() + self._patience()
         while clock.monotonic() < end:
             try:
-                if is_over():
-                    return
+                now = left()
             except DatabaseError:
                 connections.close_all()
+            else:
+                if not now:
+                    return
+                if least is None or now < least:
+                    least, end = now, clock.monotonic() + self._patience()
             pause()
-        self.findings.add([f"I8 after {self._patience():g} s without faults: {what}"])
+        self.findings.add([f"I8 for {self._patience():g} s without faults: {what}"])
 
     def _patience(self) -> float:
         """Return how long the longest of what is left may take."""
@@ -136,6 +144,7 @@ class Watch:
                 self.findings.add(fires.always(timetable, cap=fires.CAP))
                 self.findings.add(invariants.leaks(schema))
         self.findings.add(invariants.strays())
+        self.findings.add(invariants.damage())
         self.findings.add(list(invariants.answers(notes)))
         if not notes.get(diary.ANSWERED):
             self.findings.add(["I1 nothing was submitted"])
@@ -156,14 +165,14 @@ def _drained(schema: str, runs: Collection[UUID]) -> list[str]:
         session.close()
 
 
-def has_open_runs() -> bool:
-    """Say whether a run of any tenant has not ended."""
-    return any(_in_each(lambda: PipelineExecution.objects.exclude(status__in=RUN_FINAL).exists()))
+def open_runs() -> int:
+    """Count the runs of all tenants that have not ended."""
+    return sum(_in_each(lambda: PipelineExecution.objects.exclude(status__in=RUN_FINAL).count()))
 
 
-def has_overdue_schedules() -> bool:
-    """Say whether a schedule of any tenant should have fired."""
-    return any(_in_each(lambda: bool(fires.drained(registry.names(), clock.utc_now()))))
+def overdue_schedules() -> int:
+    """Count the schedules of all tenants that should have fired."""
+    return sum(_in_each(lambda: len(fires.drained(registry.names(), clock.utc_now()))))
 
 
 def resume_all() -> None:
@@ -186,7 +195,7 @@ def disable_schedules() -> None:
             CronSchedule.objects.update(enabled=False)
 
 
-def _in_each(ask: Callable[[], bool]) -> Iterator[bool]:
+def _in_each(ask: Callable[[], int]) -> Iterator[int]:
     for schema in schemas():
         with entered(schema):
             yield ask()

@@ -170,6 +170,6 @@ define("soak schedule", diamond(**PATIENT), _plain)
 WEIGHTS = {
     "soak plain": 30, "soak atomic": 20, "soak completing": 12, "soak stumbling": 8,
     "soak rollback": 6, "soak failing": 6, "soak deferring": 4, "soak nested": 4, "soak async": 6,
-    "soak long": 4,
+    "soak long": 1,
 }  # fmt: skip
 OF_SCHEDULES = "soak schedule"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from django.db import connection
 
 from cloaca_django.core import registry
 from cloaca_django.core.states import TaskStatus
-from cloaca_django.engine import operations, submission
+from cloaca_django.engine import claiming, operations, submission
 from tests import workflows
 from tests.store.rows import skip_ids
 
@@ -36,6 +38,24 @@ def test_a_small_room_takes_the_best_over_all_lanes(make_world):
     assert started(world) == [2, 3]
     assert started(world) == [4, 1]
     assert started(world) == [0]
+
+
+def test_what_waited_behind_urgent_tasks_is_not_passed_by(make_world, monkeypatch):
+    """Urgent tasks are claimed first though they are newer, so their ids are no mark to go by."""
+    monkeypatch.setattr(claiming, "LOW_MARGIN", 0)
+    workflows.single("w")
+    world = make_world(slots=2)
+    for n, priority in [*((n, 0) for n in range(4)), *((n, 5) for n in range(10, 14))]:
+        world.enqueue("w", {"n": n}, priority=priority)
+    for n in range(4, 8):
+        world.enqueue("w", {"n": n})
+    assert started(world) == [10, 11]
+    world.turn.claimer.next_full_scan = math.inf
+    assert started(world) == [12, 13]
+    calm = [n for _ in range(4) for n in started(world)]
+    assert sorted(calm) == [*range(8)]
+    # By the first batch at the latest it learns that there are others than urgent ones.
+    assert calm[2:] == sorted(calm[2:])
 
 
 def test_a_worker_takes_from_its_queues_only(make_world):
