@@ -107,7 +107,8 @@ class RunFacts:
         """From when on it could begin."""
         run = self.run
         moments = (run.created_at, run.start_at, getattr(run, "due", None))
-        return max(moment for moment in moments if moment is not None)
+        found: datetime = max(moment for moment in moments if moment is not None)
+        return found
 
     @property
     def heard_of(self) -> frozenset[UUID]:
