@@ -227,8 +227,8 @@ class RunRow:
     priority: int
     queue: str
     error_message: str
+    traceparent: str | None
     tasks: list[list[object]]
-    traceparent: str | None = None
 
 
 TASK_COLUMNS = (

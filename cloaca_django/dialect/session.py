@@ -68,6 +68,12 @@ def _text(builder: Builder, fragments: Any, options: tuple[tuple[str, Any], ...]
     return " ".join(builder(fragments, **dict(options)).split())
 
 
+@cache
+def _encoder(kind: type[Session]) -> Callable[[object], str]:
+    # A call of json.dumps would make another one each time.
+    return json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=kind.to_json).encode
+
+
 class Session:
     """The statements of submit, claim, settle and result, on one connection."""
 
@@ -101,9 +107,7 @@ class Session:
 
     def batch(self, values: Iterable[Sequence[Any]]) -> str:
         """Return a batch as it travels: an array of arrays."""
-        return json.dumps(
-            list(values), ensure_ascii=False, separators=(",", ":"), default=self.to_json
-        )
+        return _encoder(type(self))(list(values))
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -124,12 +128,14 @@ class Session:
         """Whether the connection is known to be closed."""
         return self.transport.is_closed
 
-    def to_json(self, value: object) -> str:
+    @classmethod
+    def to_json(cls, value: object) -> str:
         """Return how a UUID or a moment travels inside a batch."""
         if isinstance(value, UUID):
-            return self.key(value)
+            # Both databases read it, and it is made in half the time of the form with hyphens.
+            return value.hex
         if isinstance(value, datetime):
-            return str(self.moment(value))
+            return str(cls.moment(value))
         raise TypeError(f"{type(value).__name__} does not travel in a batch")
 
     def key(self, value: UUID) -> str:
@@ -140,7 +146,8 @@ class Session:
         """Return a stored UUID."""
         return value if isinstance(value, UUID) else UUID(value)
 
-    def moment(self, value: datetime | None) -> str | None:
+    @staticmethod
+    def moment(value: datetime | None) -> str | None:
         """Return a moment as this database reads it."""
         return None if value is None else value.isoformat()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 
 from cloaca_django import clock, ids
+from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.states import WorkerState
 from cloaca_django.dialect import Session, open_session
