@@ -194,12 +194,15 @@ def open_alias(alias: str) -> Database:
     return Database(alias, f"using={alias!r}", is_ours=False)
 
 
+_UNREACHED: tuple[type[Exception], ...] = (DatabaseError, *DRIVER_ERRORS)
+
+
 @contextmanager
 def _reaching(alias: str) -> Iterator[None]:
     """Say of a site's database that it cannot be reached, whoever finds out: Django or we."""
     try:
         yield
-    except (DatabaseError, *DRIVER_ERRORS) as error:
+    except _UNREACHED as error:
         raise DatabaseUnreachable(alias, first_line(error)) from error
 
 
