@@ -37,6 +37,7 @@ class Dashboard:
     notice: str
     troubles: Sequence[Trouble]
     has_more_troubles: bool
+    failed: str
     active: Sequence[tuple[Any, Facts]]
     more_active: int
     next_fires: Sequence[Any]
@@ -77,6 +78,7 @@ def read(request: HttpRequest) -> Dashboard:
             *troubles.of_workflows(glance.paused),
         ],
         has_more_troubles=len(needy) > MAX_SHOWN,
+        failed=str(RunStatus.FAILED),
         active=[(row, rows.facts(row)) for row in unfinished.begun],
         more_active=max(0, sum(unfinished.counts.values()) - MAX_SHOWN),
         next_fires=timetable.coming,

@@ -13,10 +13,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from cloaca_django.admin.vocabulary import Text
+from cloaca_django.core.states import RunStatus
 
+# Two of them are called as the status is that the act leads to.
 TEXTS = (
-    gettext_noop("Cancelled"),
-    gettext_noop("Paused"),
+    str(RunStatus.CANCELLED),
+    str(RunStatus.PAUSED),
     gettext_noop("Resumed"),
     gettext_noop("Deleted"),
     gettext_noop("Retried as %(run)s"),

@@ -123,12 +123,12 @@ def _listed(names: list[str]) -> str:
 
 def _cancel(doing: Doing) -> Done:
     runner().cancel(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The run was cancelled."), logged.entry("Cancelled", doing.reason))
+    return Done(_("The run was cancelled."), logged.entry(str(RunStatus.CANCELLED), doing.reason))
 
 
 def _pause(doing: Doing) -> Done:
     runner().pause(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The run is paused."), logged.entry("Paused", doing.reason))
+    return Done(_("The run is paused."), logged.entry(str(RunStatus.PAUSED), doing.reason))
 
 
 def _resume(doing: Doing) -> Done:

@@ -12,6 +12,7 @@ from cloaca_django.admin import access, logged
 from cloaca_django.admin.confirming import Act, Doing, Done, Why
 from cloaca_django.admin.run_acts import runner
 from cloaca_django.core import registry
+from cloaca_django.core.states import RunStatus
 
 
 def _if_active(row: Any) -> str:
@@ -42,7 +43,7 @@ def _explain_resume(row: Any) -> Iterator[str]:
 
 def _pause(doing: Doing) -> Done:
     runner().pause_workflow(doing.row.pk, by=doing.by, reason=doing.reason)
-    return Done(_("The workflow is paused."), logged.entry("Paused", doing.reason))
+    return Done(_("The workflow is paused."), logged.entry(str(RunStatus.PAUSED), doing.reason))
 
 
 def _resume(doing: Doing) -> Done:
