@@ -117,6 +117,12 @@ def site_session(alias: str) -> Session:
     return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper), schema=schemas.schema_of(wrapper))
 
 
+def place_of(alias: str) -> object:
+    """Return which file is where a database should be; None: it is a server's affair."""
+    wrapper = connections[alias]
+    return sqlite.place_of(wrapper) if wrapper.vendor == "sqlite" else None
+
+
 @contextmanager
 def explained(alias: str) -> Iterator[None]:
     """Raise NotInTenant when the block meets a table that its tenant's schema has not any more."""

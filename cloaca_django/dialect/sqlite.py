@@ -310,8 +310,36 @@ class SqliteTransport:
 
 
 def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> SqliteTransport:
-    """Connect to the file of the alias of ``wrapper``."""
-    return SqliteTransport(wrapper.get_connection_params(), patience=patience)
+    """Connect to the file of the alias of ``wrapper``, which must be there.
+
+    Django makes the file before the engine comes to it. Made here, it would be an empty one in the
+    place of one that somebody has moved.
+    """
+    params = wrapper.get_connection_params()
+    if place_of(wrapper) == GONE:
+        raise FileIsGone(f"unable to open database file: there is no {params['database']}")
+    return SqliteTransport(params, patience=patience)
+
+
+GONE = (0, 0)
+
+
+def place_of(wrapper: BaseDatabaseWrapper) -> tuple[int, int] | None:
+    """Return which file is where the database should be; zeros: none is. None: it is in no file."""
+    path = str(wrapper.settings_dict["NAME"])
+    if path.startswith("file:"):
+        return None
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return GONE
+    return found.st_dev, found.st_ino
+
+
+class FileIsGone(sqlite3.OperationalError):
+    """What SQLite says when it may not make the file: it may come back."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from cloaca_django.dialect import (
     is_disconnected,
     open_session,
     open_trunk,
+    place_of,
 )
 from cloaca_django.engine import recovery, salvage
 from cloaca_django.engine.shift import GRACE_SECONDS, Holding
@@ -61,6 +62,7 @@ class Leases:
     def __init__(self, alias: str, *, tenants: bool = False) -> None:
         self._alias = alias
         self._session: Session | None = None
+        self._place: object = None
         self._trunk: Trunk | None = open_trunk(alias) if tenants else None
         self._wards: dict[Line, list[Ward]] = {}
         # Workers, by schema and id, whose process is gone, and whether its end is charged.
@@ -128,6 +130,11 @@ class Leases:
     def _connected(self, schema: str) -> Session:
         if self._trunk is not None:
             return self._trunk.session(schema)
+        place = place_of(self._alias)
+        if place != self._place:
+            # A file that was replaced; the processes find out, too, and end.
+            self._hang_up()
+            self._place = place
         if self._session is None:
             self._session = open_session(self._alias)
         return self._session

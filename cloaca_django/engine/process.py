@@ -134,6 +134,8 @@ class Process:
         if not self.worker.is_alive():
             logger.error("the turn's thread ended; this process must be replaced")
             return True
+        if self.worker.is_adrift:
+            return True
         abandoned = len(self.worker.crew.abandoned)
         if abandoned < settings.MAX_ABANDONED_THREADS:
             return False

@@ -99,6 +99,9 @@ class Shift:
     With ``report`` somebody else renews the leases and reconciles: it is called at every heartbeat.
     """
 
+    # What it writes goes to a file that is not the site's any more.
+    is_adrift = False
+
     def __init__(
         self, options: WorkerOptions, *, report: Callable[[Shift], None] | None = None
     ) -> None:

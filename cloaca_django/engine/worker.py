@@ -10,7 +10,7 @@ from cloaca_django import clock, ids
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.states import WorkerState
-from cloaca_django.dialect import Session, open_session
+from cloaca_django.dialect import Session, open_session, place_of
 from cloaca_django.dialect.wakeups import Watcher, open_watcher
 from cloaca_django.engine import operations, recovery, salvage, work
 from cloaca_django.engine.claiming import Claimer
@@ -29,6 +29,7 @@ class Worker(Shift):
         self, options: WorkerOptions, *, report: Callable[[Shift], None] | None = None
     ) -> None:
         super().__init__(options, report=report)
+        self._place: object = None
         self.claimer = Claimer(
             worker=ids.new_token(), queues=options.queues, only=options.workflows
         )
@@ -61,6 +62,7 @@ class Worker(Shift):
 
     def _open(self) -> None:
         with closing(open_session(self.alias)) as session:
+            self._place = place_of(self.alias)
             recovery.register(session, self._row(self.claimer, self.claimer.worker))
             known = set(registry.snapshot().values())
             operations.save_definitions(session, known)
@@ -103,6 +105,7 @@ class Worker(Shift):
         upkeep, renewed_at = Upkeep(), clock.monotonic()
         while not self._stopping.wait(self._rest_of_heart(upkeep.seconds_to_next())):
             self._say_alive()
+            self._look_for_the_file()
             try:
                 session = session or self._connect()
                 if self._report is None:
@@ -120,3 +123,13 @@ class Worker(Shift):
                 salvage.close(session)
                 session = None
         salvage.close(session)
+
+    def _look_for_the_file(self) -> None:
+        """SQLite goes on with a file that was removed or replaced; nobody sees what it writes."""
+        if not self.is_adrift and place_of(self.alias) != self._place:
+            self.is_adrift = True
+            logger.error(
+                "the database file was removed or replaced while it was in use: what this process"
+                " writes goes to the old one. Stop every process that uses a database before you"
+                " restore it"
+            )

@@ -404,3 +404,32 @@ def test_every_picture_is_there_is_small_and_is_shown_light_and_dark():
     assert {file.name for file in there if file.stat().st_size >= 150_000} == set()
     names = {file.stem for file in there}
     assert {name.replace("-light", "-dark") for name in names} <= names
+
+
+# Faults
+
+FAULTS = ROOT / "docs" / "explanation" / "faults.md"
+TEST = re.compile(r"`(?P<file>tests/[\w/]+\.py)(?:::(?P<test>\w+))?`")
+
+
+def test_every_fault_has_a_row_that_says_where_it_is_tried_or_why_not() -> None:
+    found = re.findall(r"^\| F(\d+) \|.*\|.*\|(.+)\|$", FAULTS.read_text(), re.MULTILINE)
+    assert sorted(int(number) for number, _ in found) == list(range(1, 46))
+    silent = [
+        number
+        for number, tried in found
+        if not TEST.search(tried) and "no test" not in tried and "*soak*" not in tried
+    ]
+    assert silent == []
+
+
+def test_every_test_that_the_page_of_faults_names_exists() -> None:
+    named = list(TEST.finditer(FAULTS.read_text()))
+    assert len(named) > 45
+    missing_ones = [
+        match[0]
+        for match in named
+        if not (ROOT / match["file"]).is_file()
+        or (match["test"] and f"def {match['test']}(" not in (ROOT / match["file"]).read_text())
+    ]
+    assert missing_ones == []

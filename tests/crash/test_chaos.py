@@ -62,13 +62,14 @@ def _open_runs():
 
 
 def _connection_cutter(stack):
-    """Return a function that ends a server process of somebody other than this thread."""
+    """Return a function that ends a server process of somebody else, or what it is at."""
     mine = connection.connection.info.backend_pid
     control = stack.enter_context(postgresql.connect(connection.get_connection_params()))
 
     def cut():
         control.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid NOT IN (%s, %s)"
+            "SELECT CASE WHEN random() < 0.5 THEN pg_terminate_backend(pid)"
+            " ELSE pg_cancel_backend(pid) END FROM pg_stat_activity WHERE pid NOT IN (%s, %s)"
             " AND datname = current_database() ORDER BY random() LIMIT 1",
             [mine, control.info.backend_pid],
         )

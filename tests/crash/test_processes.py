@@ -106,9 +106,10 @@ def test_a_dead_processes_neighbours_go_on(pair, worksite):
     assert sorted(task_of(run_id).crashes for run_id in ids) == [0, 0, 1, 1]
 
 
-def test_a_task_that_kills_its_process_fails_when_it_has_had_its_chances(worksite):
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV", "_exit"])
+def test_a_task_that_kills_its_process_fails_when_it_has_had_its_chances(worksite, how):
     supervisor = worksite.worker("--processes", "2", settings={"MAX_CRASHES": 2})
-    run_id = worksite.enqueue("killer")
+    run_id = worksite.enqueue("killer", how=how)
     until(lambda: status_of(run_id) == "Failed", what="the end of the run")
     assert len(worksite.told("began")) == 3
     assert "its worker was lost 3 times" in task_of(run_id).error_message
