@@ -26,7 +26,6 @@ from cloaca_django.dialect.session import (
 )
 from cloaca_django.dialect.sql_postgresql import (
     CHANNEL,
-    CLAIMED_FACTS,
     FRAGMENTS,
     claim_statement,
     insert_alike_statement,
@@ -141,13 +140,13 @@ class PostgresSession(Session):
 
     def _claimed(self, row: Row) -> rows.Claim:
         """Return a claim with its run, if the task is a root: then nobody can know the run yet."""
-        id, run_id, at, attempt, urgency, revision, *facts, context, tasks = row
+        id, run_id, at, attempt, urgency, revision = row[:6]
+        name, status, priority, queue, error, context, tasks = row[6:]
         if tasks is None:
             return rows.Claim(id, run_id, at, attempt, urgency, revision)
         run = RunRow(
-            id=run_id, revision=revision, context=context, tasks=json.loads(tasks),
-            **dict(zip(CLAIMED_FACTS, facts, strict=True)),
-        )  # fmt: skip
+            run_id, name, status, revision, context, priority, queue, error, json.loads(tasks)
+        )
         return rows.Claim(id, run_id, at, attempt, urgency, revision, run)
 
     def announce(self, news: str = WORK, *, relaxed: bool = False) -> None:

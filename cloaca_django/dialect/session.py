@@ -14,7 +14,7 @@ from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from cloaca_django.core.progress import RunRow
@@ -79,6 +79,13 @@ class Session:
     settles_at_once = False
     # A ``sql.Fragments``; the two databases add what only their own statements use.
     fragments: Any
+    _encoder: ClassVar[json.JSONEncoder]
+
+    def __init_subclass__(cls) -> None:
+        # A call of json.dumps would make another one each time.
+        cls._encoder = json.JSONEncoder(
+            ensure_ascii=False, separators=(",", ":"), default=cls.to_json
+        )
 
     def __init__(self, transport: Transport, *, schema: str = "") -> None:
         self.transport = transport
@@ -101,9 +108,7 @@ class Session:
 
     def batch(self, values: Iterable[Sequence[Any]]) -> str:
         """Return a batch as it travels: an array of arrays."""
-        return json.dumps(
-            list(values), ensure_ascii=False, separators=(",", ":"), default=self.to_json
-        )
+        return self._encoder.encode(list(values))
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -124,12 +129,14 @@ class Session:
         """Whether the connection is known to be closed."""
         return self.transport.is_closed
 
-    def to_json(self, value: object) -> str:
+    @classmethod
+    def to_json(cls, value: object) -> str:
         """Return how a UUID or a moment travels inside a batch."""
         if isinstance(value, UUID):
-            return self.key(value)
+            # Both databases read it, and it is made in half the time of the form with hyphens.
+            return value.hex
         if isinstance(value, datetime):
-            return str(self.moment(value))
+            return str(cls.moment(value))
         raise TypeError(f"{type(value).__name__} does not travel in a batch")
 
     def key(self, value: UUID) -> str:
@@ -140,7 +147,8 @@ class Session:
         """Return a stored UUID."""
         return value if isinstance(value, UUID) else UUID(value)
 
-    def moment(self, value: datetime | None) -> str | None:
+    @staticmethod
+    def moment(value: datetime | None) -> str | None:
         """Return a moment as this database reads it."""
         return None if value is None else value.isoformat()
 

@@ -187,9 +187,6 @@ def _picked(columns: str, given: Mapping[str, str]) -> str:
     return ", ".join(f"{given.get(name, f'o.o_{name}')} AS o_{name}" for name in names)
 
 
-CLAIMED_FACTS = ("workflow_name", "status", "priority", "queue", "error_message")
-
-
 def claim_statement(d: PostgresFragments) -> str:
     """Claim by lane, found by a loose walk over the ready index.
 
@@ -223,6 +220,6 @@ def claim_statement(d: PostgresFragments) -> str:
             LEFT JOIN relaxed ON true
         WHERE {d.is_at("t.id", "c.id")}
         RETURNING t.id, t.run_id, t.position, t.attempt, t.priority, r.revision,
-            {", ".join(f"r.{name}" for name in CLAIMED_FACTS)},
+            r.workflow_name, r.status, r.priority, r.queue, r.error_message,
             CASE WHEN t.dependencies = '[]' THEN r.context END,
             CASE WHEN t.dependencies = '[]' THEN ({d.tasks_as_json(TASK_COLUMNS)}) END"""

@@ -147,7 +147,8 @@ class SqliteSession(Session):
     def key(self, value: UUID) -> str:
         return value.hex
 
-    def moment(self, value: datetime | None) -> str | None:
+    @staticmethod
+    def moment(value: datetime | None) -> str | None:
         if value is None:
             return None
         # As Django writes it: no fraction where there is none.
