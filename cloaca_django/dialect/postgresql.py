@@ -140,10 +140,14 @@ class PostgresSession(Session):
 
     def _claimed(self, row: Row) -> rows.Claim:
         """Return a claim with its run, if the task is a root: then nobody can know the run yet."""
-        id, run_id, at, attempt, urgency, revision, name, status, *facts, context, tasks = row
+        id, run_id, at, attempt, urgency, revision = row[:6]
+        name, status, priority, queue, error, trace, context, tasks = row[6:]
         if tasks is None:
             return rows.Claim(id, run_id, at, attempt, urgency, revision)
-        run = RunRow(run_id, name, status, revision, context, *facts, json.loads(tasks))
+        run = RunRow(
+            run_id, name, status, revision, context, priority, queue, error, trace,
+            json.loads(tasks),
+        )  # fmt: skip
         return rows.Claim(id, run_id, at, attempt, urgency, revision, run)
 
     def announce(self, news: str = WORK, *, relaxed: bool = False) -> None:

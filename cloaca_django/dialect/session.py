@@ -14,7 +14,7 @@ from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from cloaca_django.core.progress import RunRow
@@ -68,12 +68,6 @@ def _text(builder: Builder, fragments: Any, options: tuple[tuple[str, Any], ...]
     return " ".join(builder(fragments, **dict(options)).split())
 
 
-@cache
-def _encoder(kind: type[Session]) -> Callable[[object], str]:
-    # A call of json.dumps would make another one each time.
-    return json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=kind.to_json).encode
-
-
 class Session:
     """The statements of submit, claim, settle and result, on one connection."""
 
@@ -85,6 +79,13 @@ class Session:
     settles_at_once = False
     # A ``sql.Fragments``; the two databases add what only their own statements use.
     fragments: Any
+    _encoder: ClassVar[json.JSONEncoder]
+
+    def __init_subclass__(cls) -> None:
+        # A call of json.dumps would make another one each time.
+        cls._encoder = json.JSONEncoder(
+            ensure_ascii=False, separators=(",", ":"), default=cls.to_json
+        )
 
     def __init__(self, transport: Transport, *, schema: str = "") -> None:
         self.transport = transport
@@ -107,7 +108,7 @@ class Session:
 
     def batch(self, values: Iterable[Sequence[Any]]) -> str:
         """Return a batch as it travels: an array of arrays."""
-        return _encoder(type(self))(list(values))
+        return self._encoder.encode(list(values))
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
