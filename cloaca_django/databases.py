@@ -57,6 +57,9 @@ _users: Counter[str] = Counter()
 _unpooled: set[tuple[str, str, str]] = set()
 _checked: set[tuple[str, str, str]] = set()
 
+# How Django and the engine's own connections say that a database is away.
+_AWAY: tuple[type[Exception], ...] = (*DRIVER_ERRORS, DatabaseError)
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -194,15 +197,12 @@ def open_alias(alias: str) -> Database:
     return Database(alias, f"using={alias!r}", is_ours=False)
 
 
-_UNREACHED: tuple[type[Exception], ...] = (DatabaseError, *DRIVER_ERRORS)
-
-
 @contextmanager
 def _reaching(alias: str) -> Iterator[None]:
     """Say of a site's database that it cannot be reached, whoever finds out: Django or we."""
     try:
         yield
-    except _UNREACHED as error:
+    except _AWAY as error:
         raise DatabaseUnreachable(alias, first_line(error)) from error
 
 

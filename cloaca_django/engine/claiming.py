@@ -15,7 +15,8 @@ from cloaca_django.engine.memory import Memory
 from cloaca_django.errors import UnreadableContext
 
 LOW_MARGIN = 10_000
-# How long a worker remembers that there are less urgent tasks than those it claims.
+# The priority of who says nothing, and how long a worker remembers that there are such tasks.
+ORDINARY = 0
 FLOOR_SECONDS = 600.0
 FULL_SCAN_IDLE_SECONDS = 1.0
 FULL_SCAN_BUSY_SECONDS = 10.0
@@ -35,9 +36,9 @@ class Claimer:
     only: frozenset[str] | None = None
     refused: list[str] = field(default_factory=list)
     low: int = 0
-    # The lowest priority claimed lately, and until when that counts: only its claims raise ``low``.
-    floor: int | None = None
-    floor_until: float = 0.0
+    # The least priority that is known of, and until when: only claims of it raise ``low``.
+    floor: int = ORDINARY
+    floor_until: float = field(default_factory=lambda: clock.monotonic() + FLOOR_SECONDS)
     next_full_scan: float = 0.0
 
     @property
@@ -125,12 +126,12 @@ def _raise_low_water(claimer: Claimer, claims: Collection[Claim]) -> None:
     if not claims:
         return
     now, least = clock.monotonic(), min(claim.priority for claim in claims)
-    if claimer.floor is None or least <= claimer.floor or now >= claimer.floor_until:
-        is_news = claimer.floor is not None and least < claimer.floor
+    is_news = least < claimer.floor
+    if least <= claimer.floor or now >= claimer.floor_until:
         claimer.floor, claimer.floor_until = least, now + FLOOR_SECONDS
-        if is_news:
-            claimer.low = 0
-            return
+    if is_news:
+        claimer.low = 0
+        return
     lowest = min((c.task_id for c in claims if c.priority == claimer.floor), default=0)
     claimer.low = max(claimer.low, lowest - LOW_MARGIN)
 

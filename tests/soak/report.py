@@ -83,8 +83,8 @@ def rows(
         ("tasks", f"{totals.tasks:,}"),
         (
             "executions per task",
-            f"{totals.starts / max(1, totals.started):.3f}, without failed attempts"
-            f" {(totals.starts - totals.failures) / max(1, totals.started):.3f}",
+            f"{totals.starts / max(1, totals.started):.3f};"
+            f" attempts that failed, {totals.failures / max(1, totals.started):.3f} per task",
         ),
         *(_recovery(how, seconds) for how, seconds in sorted(delays.items())),
         *more,

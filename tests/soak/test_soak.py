@@ -235,7 +235,7 @@ def test_the_table_says_what_was_done(world, ended):
     assert lines["time under load"] == "50 s, 2.0 runs/s submitted"
     assert lines["faults injected"] == "3: kill 3, lock 0"
     assert lines["runs"] == "1 (1 Completed)"
-    assert lines["executions per task"] == "1.500, without failed attempts 1.000"
+    assert lines["executions per task"] == "1.500; attempts that failed, 0.500 per task"
     assert lines["recovery, killed worker"] == "p50 2.0 s, p95 2.0 s, max 2.0 s (2 tasks)"
     assert (lines["acts"], lines["violations"]) == ("5", "1")
 

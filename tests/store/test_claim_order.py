@@ -40,22 +40,38 @@ def test_a_small_room_takes_the_best_over_all_lanes(make_world):
     assert started(world) == [0]
 
 
-def test_what_waited_behind_urgent_tasks_is_not_passed_by(make_world, monkeypatch):
+@pytest.mark.parametrize(("ordinary", "urgent", "learns"), [(0, 5, 0), (-5, 0, 2)])
+def test_what_waited_behind_urgent_tasks_is_not_passed_by(
+    make_world, monkeypatch, ordinary, urgent, learns
+):
     """Urgent tasks are claimed first though they are newer, so their ids are no mark to go by."""
     monkeypatch.setattr(claiming, "LOW_MARGIN", 0)
     workflows.single("w")
     world = make_world(slots=2)
-    for n, priority in [*((n, 0) for n in range(4)), *((n, 5) for n in range(10, 14))]:
+    waves = [(range(4), ordinary), (range(10, 14), urgent), (range(4, 8), ordinary)]
+    for n, priority in ((n, priority) for wave, priority in waves for n in wave):
         world.enqueue("w", {"n": n}, priority=priority)
-    for n in range(4, 8):
-        world.enqueue("w", {"n": n})
     assert started(world) == [10, 11]
     world.turn.claimer.next_full_scan = math.inf
     assert started(world) == [12, 13]
     calm = [n for _ in range(4) for n in started(world)]
     assert sorted(calm) == [*range(8)]
-    # By the first batch at the latest it learns that there are others than urgent ones.
-    assert calm[2:] == sorted(calm[2:])
+    # Who is less urgent than by default comes to light with the first batch at the latest.
+    assert calm[learns:] == sorted(calm[learns:])
+
+
+def test_the_mark_follows_urgent_tasks_when_for_long_there_were_no_others(make_world, monkeypatch):
+    monkeypatch.setattr(claiming, "LOW_MARGIN", 0)
+    workflows.single("w")
+    world = make_world(slots=2)
+    claimer = world.turn.claimer
+    for n in range(4):
+        world.enqueue("w", {"n": n}, priority=5)
+    assert started(world) == [0, 1]
+    assert claimer.low == 0
+    claimer.floor_until = 0.0
+    assert started(world) == [2, 3]
+    assert (claimer.floor, claimer.low > 0) == (5, True)
 
 
 def test_a_worker_takes_from_its_queues_only(make_world):
