@@ -18,6 +18,10 @@ from tests.mutants.patching import PATCHES, apply, copy_of_tree
 PATIENCE = 400.0
 RACES = "tests/concurrency"
 CRASHES = "tests/crash"
+SITE = "tests/tenants"
+# A site with tenants is on PostgreSQL, with settings of its own.
+TENANTS = "tenants"
+KINDS = {"sqlite": ("sqlite",), "postgresql": ("postgresql", TENANTS)}[connection.vendor]
 # Coverage of the copies would be of files that are gone when it is reported.
 NOT_INHERITED = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "CLOACA_TESTS_URL")
 
@@ -34,10 +38,9 @@ class Mutant:
     database: str = ""
 
     @property
-    def is_proved_here(self) -> bool:
-        """Whether it is this database's; without one, races and crashes are shared out."""
-        shared = "postgresql" if self.test.startswith(RACES) else "sqlite"
-        return connection.vendor == (self.database or shared)
+    def kind(self) -> str:
+        """Return the kind of database it is tried on; those of both share races and crashes."""
+        return self.database or ("postgresql" if self.test.startswith(RACES) else "sqlite")
 
     def __str__(self) -> str:
         return self.patch
@@ -142,8 +145,19 @@ MUTANTS = [
         "::test_whoever_brings_the_code_is_not_overtaken_by_a_park[UPDATE cloaca_schedule]",
         database="postgresql",
     ),
+    Mutant(
+        "no_schema_check",
+        f"{SITE}/test_trunk.py::test_an_entrance_that_leads_elsewhere_is_an_error",
+        database=TENANTS,
+    ),
+    Mutant(
+        "no_tenant_check",
+        f"{SITE}/test_site_connection.py"
+        "::test_a_path_that_could_not_be_set_is_an_error_and_not_the_tenant_before",
+        database=TENANTS,
+    ),
 ]
-HERE = [mutant for mutant in MUTANTS if mutant.is_proved_here]
+HERE = [mutant for mutant in MUTANTS if mutant.kind in KINDS]
 
 
 @dataclass(frozen=True)
@@ -160,35 +174,41 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("mutants")
     with ThreadPoolExecutor(max_workers=2) as pool:
         wanted: dict[str, Future[Outcome]] = {}
-        wanted[""] = pool.submit(_run, folder, "", *[mutant.test for mutant in HERE])
+        for kind in KINDS:
+            tests = [mutant.test for mutant in HERE if mutant.kind == kind]
+            wanted[kind] = pool.submit(_run, folder, "", *tests, kind=kind)
         for mutant in HERE:
-            wanted[mutant.patch] = pool.submit(_run, folder, mutant.patch, mutant.test)
+            wanted[mutant.patch] = pool.submit(
+                _run, folder, mutant.patch, mutant.test, kind=mutant.kind
+            )
         yield wanted
 
 
-def _run(folder: Path, patch: str, *tests: str) -> Outcome:
-    tree = copy_of_tree(folder / (patch or "itself"))
+def _run(folder: Path, patch: str, *tests: str, kind: str) -> Outcome:
+    tree = copy_of_tree(folder / (patch or f"itself_{kind}"))
     if patch:
         apply(patch, tree)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider",
          *tests],
-        cwd=tree, env=_environment(tree.name), capture_output=True, text=True, timeout=PATIENCE,
+        cwd=tree, env=_environment(tree.name, kind), capture_output=True, text=True,
+        timeout=PATIENCE,
     )  # fmt: skip
     return Outcome(done.returncode, done.stdout + done.stderr)
 
 
-def _environment(name: str) -> dict[str, str]:
+def _environment(name: str, kind: str) -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
     if connection.vendor == "postgresql":
         # The server is shared; each tree's tests have a database of their own on it.
         inherited["DATABASE_URL"] = server_url(f"mutant_{name}")
-    return inherited | {"PYTHONDONTWRITEBYTECODE": "1", "TEST_DATABASE": connection.vendor}
+    return inherited | {"PYTHONDONTWRITEBYTECODE": "1", "TEST_DATABASE": kind}
 
 
 @pytest.mark.slow
-def test_the_tree_itself_passes_every_directed_test(outcomes):
-    outcome = outcomes[""].result(PATIENCE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tree_itself_passes_every_directed_test(outcomes, kind):
+    outcome = outcomes[kind].result(PATIENCE)
     assert outcome.code == 0, outcome.output
 
 
