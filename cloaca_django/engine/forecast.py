@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cloaca_django.core import catchup, cron
+from cloaca_django.core import catchup, cron, options
 from cloaca_django.core.cron import Advice
 from cloaca_django.core.redaction import redacted
 from cloaca_django.engine import declarations, inputs, schedule_reads
-from cloaca_django.errors import InvalidIdentifier, InvalidInput, ScheduleNotFound
+from cloaca_django.errors import InvalidIdentifier, InvalidInput, InvalidOption, ScheduleNotFound
 from cloaca_django.models import CronSchedule
 
 
@@ -68,13 +68,21 @@ def find(alias: str, word: str) -> CronSchedule:
         found = rows.filter(pk=inputs.schedule_id(word)).first()
     except InvalidIdentifier:
         found = None
-    # No name holds a NUL, and not every database lets one ask for it.
-    if found is None and "\0" not in word:
+    if found is None and _may_be_a_name(word):
         found = rows.filter(name=word).first()
     if found is None:
         known = rows.filter(name__isnull=False).values_list("name", flat=True)
         raise ScheduleNotFound(word, known=[str(name) for name in known])
     return found
+
+
+def _may_be_a_name(word: str) -> bool:
+    """Say whether a database may be asked for it: no name holds a NUL or half a character."""
+    try:
+        options.text("schedule", "name", word, low=1, high=255)
+    except InvalidOption:
+        return False
+    return True
 
 
 def view_of(row: CronSchedule) -> ScheduleView:

@@ -167,6 +167,12 @@ class ContextKeyNotFound(CloacaError, KeyError):
         self.key = key
 
 
+def _plain(name: object) -> str:
+    """Return a name as it is where that is short and harmless, else as ``shown``."""
+    quoted = shown(name)
+    return str(name) if quoted == f"'{name}'" else quoted
+
+
 class InvalidParams(InvalidInput):
     """Inputs that do not fit what the workflow declares. ``problems`` maps input to problem."""
 
@@ -187,11 +193,12 @@ class WorkflowNotFound(InvalidInput):
 
     def __init__(self, workflow: object, known: Iterable[str] = ()) -> None:
         known = sorted(known)
-        is_name = isinstance(workflow, str) and shown(workflow) == f"'{workflow}'" and workflow
+        is_name = isinstance(workflow, str) and workflow
+        name = _plain(workflow) if is_name else shown(workflow)
         hint = nearest(workflow, known) if isinstance(workflow, str) else ""
         super().__init__(
-            f"Workflow not found in registry: {workflow if is_name else shown(workflow)}; import "
-            f"the module that defines it. Registered: {listed(known)}{hint}"
+            f"Workflow not found in registry: {name}; import the module that defines it."
+            f" Registered: {listed(known)}{hint}"
         )
 
 
@@ -225,10 +232,11 @@ class ScheduleNotFound(InvalidInput):
         *,
         known: Iterable[str] = (),
     ) -> None:
-        hint = nearest(str(schedule_id), known)
-        super().__init__(f"Failed to {doing}: Record not found: schedule {schedule_id}{hint}")
+        word = str(schedule_id)
+        hint = nearest(word, known)
         self.id = schedule_id
-        self.what = f"schedule {schedule_id}"
+        self.what = f"schedule {_plain(word)}"
+        super().__init__(f"Failed to {doing}: Record not found: {self.what}{hint}")
 
 
 class ScheduleExists(InvalidInput):

@@ -21,11 +21,12 @@ WORDS = mixed(
 LINES = st.sampled_from(
     [
         ("cloaca_run", "{}"), ("cloaca_run", "w", "--queue={}"), ("cloaca_graph", "{}"),
-        ("cloaca_run", "w", "--idempotency-key={}"), ("cloaca_schedules", "show", "{}"),
-        ("cloaca_schedules", "next", "{}"), ("cloaca_schedules", "next", "@daily", "--timezone={}"),
+        ("cloaca_run", "w", "--idempotency-key={}"), ("cloaca_schedules", "disable", "{}"),
+        ("cloaca_schedules", "preview", "{}"),
+        ("cloaca_schedules", "preview", "@daily", "--timezone={}"),
         ("cloaca_schedules", "enable", "{}"), ("cloaca_schedules", "trigger", "{}"),
         ("cloaca_schedules", "backfill", "n", "--from={}", "--to={}"),
-        ("cloaca_status", "--database={}"), ("cloaca_prune", "--days={}", "--dry-run"),
+        ("cloaca_status", "--database={}"), ("cloaca_prune", "--older-than={}", "--dry-run"),
         ("cloaca_worker", "--queue={}", "--concurrency=0"), ("cloaca_worker", "--processes=x{}"),
     ]
 )  # fmt: skip

@@ -156,7 +156,7 @@ def test_no_secret_is_printed_by_a_command(site, capfd):
         for line in (
             ("cloaca_status",), ("cloaca_status", "--format", "json"), ("cloaca_health",),
             ("cloaca_health", "--format", "json"), ("cloaca_schedules", "list"),
-            ("cloaca_schedules", "show", "n"), ("cloaca_graph", "keeps"),
+            ("cloaca_schedules", "preview", "n"), ("cloaca_graph", "keeps"),
             ("cloaca_prune", "--dry-run"), ("cloaca_status", "--database", closed),
             ("cloaca_worker", "--queue", closed), ("cloaca_run", closed),
             ("cloaca_run", "keeps", "--context", f'{{"a": {VALUE}'),

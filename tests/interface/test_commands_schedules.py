@@ -215,6 +215,15 @@ def test_a_schedule_that_is_not_there_is_a_usage_error(site, arguments, word):
     assert "Record not found" in ran.err
 
 
+@pytest.mark.parametrize("word", ["\ud800", "a\x00", "a\x1b[31m", "", "x" * 300])
+@pytest.mark.parametrize("act", ["preview", "enable", "trigger"])
+def test_a_word_that_no_schedule_can_be_called_is_not_found(site, act, word):
+    ran = run("cloaca_schedules", act, word)
+    assert ran.code != 0
+    assert "Record not found: schedule " in ran.err
+    assert ran.err.replace("\n", "").isprintable()
+
+
 def test_a_schedule_named_like_an_id_is_found_by_its_name(site):
     made(site, name="0198a000-0000-7000-8000-000000000000")
     assert schedules("preview", "0198a000-0000-7000-8000-000000000000").code == 0
