@@ -16,8 +16,10 @@ def schedules() -> CronSchedule:
     hourly = _made("orders-eu", "0 * * * *", "Europe/Berlin", name_of="invoice_pipeline")
     for at in range(24):
         status = RunStatus.FAILED if at in {5, 6, 17} else RunStatus.COMPLETED
+        error = "Task 'charge_card' failed: CardDeclined: insufficient funds"
         scenes.run("invoice_pipeline", status, age=3600 * at + 60, took=20 + at * 7 % 40,
-                   schedule=hourly)  # fmt: skip
+                   schedule=hourly, error_message=error if status == RunStatus.FAILED else "",
+                   )  # fmt: skip
     CronSchedule.objects.filter(pk=hourly.pk).update(last_run_at=scenes.moment(60))
     _made(LONG, "0 3 * * MON-FRI", "America/Argentina/ComodRivadavia")
     _made(ARABIC, "*/15 9-17 * * 1-5", "Asia/Riyadh")

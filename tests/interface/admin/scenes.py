@@ -254,13 +254,24 @@ def define_workflows() -> None:
             """Do nothing."""
 
 
+TROUBLES = (
+    "SMTPServerDisconnected: Connection unexpectedly closed",
+    "ConnectionRefusedError: [Errno 111] Connection refused",
+    "KeyError: 'email'",
+)
+
+
 def history() -> None:
     """Insert a day of runs, schedules and workers."""
     for hour in range(24):
         for at in range((hour * 7) % 5 + 1):
             status = RunStatus.FAILED if (hour * 3 + at) % 9 == 0 else RunStatus.COMPLETED
             age = 3600 * hour + 400 * at + 900
-            made = run("customer_etl", status, age=age, took=20 + (hour * 13 + at * 29) % 60)
+            error = "Task 'notify' failed: " + TROUBLES[hour % len(TROUBLES)]
+            made = run(
+                "customer_etl", status, age=age, took=20 + (hour * 13 + at * 29) % 60,
+                error_message=error if status == RunStatus.FAILED else "",
+            )  # fmt: skip
             task(made, "extract_orders", took=9 + hour % 4)
             task(made, "notify", TaskStatus.FAILED if status == RunStatus.FAILED
                  else TaskStatus.COMPLETED, start=9, took=4, attempt=1 + hour % 3)  # fmt: skip
