@@ -70,14 +70,17 @@ def _options(
     request: HttpRequest, one: Filter, known: Sequence[str], counts: Mapping[str, int]
 ) -> list[Choice]:
     asked = request.GET.get(one.name, "")
-    every = Choice(_("All"), _query(request, one.name, ""), sum(counts.values()), not asked)
+    every = Choice(_("All"), query_with(request, one.name, ""), sum(counts.values()), not asked)
     return [every] + [
-        Choice(one.label(value), _query(request, one.name, value), counts[value], value == asked)
+        Choice(
+            one.label(value), query_with(request, one.name, value), counts[value], value == asked
+        )
         for value in known
     ]
 
 
-def _query(request: HttpRequest, name: str, value: str) -> str:
+def query_with(request: HttpRequest, name: str, value: str) -> str:
+    """Return the query of a page with one parameter more, or another value; empty: without it."""
     kept = request.GET.copy()
     kept.pop(name, None)
     if value:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from cloaca_django.admin import vocabulary
+from cloaca_django.admin.choices import query_with
 from cloaca_django.admin.vocabulary import Text
 from cloaca_django.core import graph
 from cloaca_django.core.drawing.downward import plan_down
@@ -111,7 +112,7 @@ def shown(
     """Draw tasks as the reader wishes: from left to right, or from top to bottom."""
     asked = request.GET.get("graph", "")
     directions = [
-        Toggle(text, _query(request, "graph", value), (asked == DOWN) == (value == DOWN))
+        Toggle(text, query_with(request, "graph", value), (asked == DOWN) == (value == DOWN))
         for text, value in ((_("→ left to right"), "right"), (_("↓ top down"), DOWN))
     ]
     if not nodes:
@@ -133,21 +134,13 @@ def without_finished(
     if len(open_ones) == len(nodes) or not (open_ones or is_asked):
         return nodes, None
     value = "" if is_asked else "hide"
-    toggle = Toggle(_("hide what is finished"), _query(request, "finished", value), is_asked)
+    toggle = Toggle(_("hide what is finished"), query_with(request, "finished", value), is_asked)
     if not is_asked:
         return nodes, toggle
     return [
         replace(node, dependencies=tuple(n for n in node.dependencies if n in open_ones))
         for node in nodes if node.name in open_ones
     ], toggle  # fmt: skip
-
-
-def _query(request: HttpRequest, name: str, value: str) -> str:
-    kept = request.GET.copy()
-    kept.pop(name, None)
-    if value:
-        kept[name] = value
-    return f"?{kept.urlencode()}"
 
 
 def draw(nodes: Sequence[Node], *, label: str, is_down: bool = False) -> Drawing:
