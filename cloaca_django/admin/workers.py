@@ -18,7 +18,6 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from cloaca_django import VERSION
 from cloaca_django.admin import access, confirming, vocabulary, worker_acts
 from cloaca_django.admin.choices import Filter, choose
 from cloaca_django.admin.confirming import Act
@@ -26,6 +25,7 @@ from cloaca_django.admin.read_only import ReadOnlyAdmin
 from cloaca_django.conf import settings
 from cloaca_django.core.states import WorkerKind, WorkerState
 from cloaca_django.engine import overview
+from cloaca_django.engine.shift import software
 from cloaca_django.models import TaskExecution, Worker
 
 MAX_WORKERS = 200
@@ -132,7 +132,7 @@ class WorkerAdmin(ReadOnlyAdmin):
             running=len(tasks),
             tasks=tasks[:MAX_TASKS],
             filled=round(60 * min(1.0, len(tasks) / max(1, worker.concurrency))),
-            is_foreign=bool(worker.version) and worker.version != VERSION,
+            is_foreign=bool(worker.version) and worker.version != software(),
             buttons=[
                 (act, self.url(act.slug, worker.pk)) for act in worker_acts.ACTS.values()
                 if access.may(request, act.permission) and not act.refusal(worker)

@@ -10,6 +10,7 @@ import atexit
 import json
 import logging
 import os
+import platform
 import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +18,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
+
+import django
 
 from cloaca_django import VERSION, clock, ids, tracing
 from cloaca_django.conf import settings
@@ -57,6 +60,11 @@ class TenantOptions:
     def serves(self, schema: str) -> bool:
         """Say whether a tenant is served."""
         return (self.only is None or schema in self.only) and schema not in self.excluded
+
+
+def software() -> str:
+    """Return what this process runs: this package, Python and Django, each with its version."""
+    return f"{VERSION}, Python {platform.python_version()}, Django {django.get_version()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +315,7 @@ class Shift:
             concurrency=self.options.concurrency,
             queues=",".join(self.options.queues),
             workflows=json.dumps(sorted(claimer.workflows)),
-            version=VERSION,
+            version=software(),
             lease_seconds=settings.LEASE_SECONDS,
         )
 

@@ -19,6 +19,7 @@ from cloaca_django.core.states import (
     TaskStatus,
     WorkerState,
 )
+from cloaca_django.engine.shift import software
 from cloaca_django.models import (
     CronSchedule,
     PipelineExecution,
@@ -106,7 +107,7 @@ def worker(state: str = WorkerState.ALIVE, *, age: float = 1, **facts: Any) -> W
     """Insert a worker whose last heartbeat was ``age`` seconds ago."""
     defaults: dict[str, Any] = {
         "hostname": "app-1", "pid": 4711, "concurrency": 8, "queues": "default",
-        "workflows": json.dumps(["customer_etl", "invoice_pipeline"]), "version": "0.1.0",
+        "workflows": json.dumps(["customer_etl", "invoice_pipeline"]), "version": software(),
         "lease_seconds": 30.0, "started_at": moment(4 * 3600), "heartbeat_at": moment(age),
         "lease_until": moment(age - 30),
     }  # fmt: skip
