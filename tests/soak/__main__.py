@@ -56,6 +56,7 @@ def _soak(
     notes = diary.read(fleet.diaries)
     watch.check_all(notes)
     watch.findings.add(fleet.violations)
+    watch.findings.add(chaos.violations)
     watch.findings.add(gauge.wrong)
     violations = list(watch.findings.lines)
     if plan.output is not None:

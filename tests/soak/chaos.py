@@ -40,6 +40,7 @@ class Chaos:
         self._chance = random.Random(plan.seed)
         self.counts: Counter[str] = Counter()
         self.losses: list[Loss] = []
+        self.violations: list[str] = []
         # When faults were on that keep others from working, too.
         self.spans: list[tuple[datetime, datetime]] = []
         self._undo: list[tuple[float, Callable[[], None]]] = []
@@ -70,6 +71,17 @@ class Chaos:
         assert not self._thread.is_alive(), "the chaos does not end"
 
     def _run(self) -> None:
+        try:
+            self._harm()
+        except Exception as error:
+            # A soak without faults must not pass for one with them.
+            self.violations.append(f"the chaos ended by itself: {type(error).__name__}: {error}")
+        finally:
+            self._undo_due(float("inf"))
+            connections.close_all()
+            self._log.close()
+
+    def _harm(self) -> None:
         next_at = clock.monotonic() + self._pause()
         while not self._out.wait(TICK_SECONDS):
             self._undo_due(clock.monotonic())
@@ -77,9 +89,6 @@ class Chaos:
             if self.wanted and clock.monotonic() >= next_at:
                 self._strike()
                 next_at = clock.monotonic() + self._pause()
-        self._undo_due(float("inf"))
-        connections.close_all()
-        self._log.close()
 
     def _pause(self) -> float:
         return self._chance.uniform(0.3, 1.7) * self._plan.interval
@@ -192,7 +201,9 @@ class Chaos:
         return bool(pids)
 
     def _restart(self) -> bool:
-        assert self._stage.server is not None
+        if self._stage.server is None or "disk" in self._busy:
+            # On a full disk it would not start, and nobody could free it meanwhile.
+            return False
         began = clock.utc_now()
         self._stage.server.crash()
         self._out.wait(self._chance.uniform(0.1, 2.0))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -17,11 +18,12 @@ from tests.crash import checker
 from tests.crash.graphs import Node, chain
 from tests.soak import __main__ as soak
 from tests.soak import diary, invariants, plan, recovery, report
+from tests.soak.chaos import Chaos
 from tests.soak.diary import Diary
 from tests.soak.recovery import Loss
 from tests.soak.watch import Watch
 from tests.soak.workflows import COMPLETING, LEAK
-from tests.worksite.process import ROOT
+from tests.worksite.process import ROOT, until
 
 # -- a whole one
 
@@ -50,6 +52,19 @@ def test_a_soak_that_finds_something_ends_with_an_error(monkeypatch, capsys, tmp
     assert soak.main(["--seconds", "1", "--output", str(output)]) == 1
     assert capsys.readouterr().out.endswith("| violations | 1 |\n\nI1 run 7 is gone\n")
     assert "I1 run 7 is gone" in output.read_text()
+
+
+def test_faults_that_end_by_themselves_are_reported(tmp_path):
+    def tend():
+        raise OSError("no process can be started")
+
+    stage = SimpleNamespace(disk=SimpleNamespace(is_small=False), server=None)
+    fleet = SimpleNamespace(logs=tmp_path, tend=tend)
+    chaos = Chaos(plan.parse([]), stage, fleet)
+    chaos.start()
+    until(lambda: chaos.violations)
+    chaos.end()
+    assert chaos.violations == ["the chaos ended by itself: OSError: no process can be started"]
 
 
 # -- what its checker sees beside the invariants of the store
