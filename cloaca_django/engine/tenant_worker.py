@@ -36,6 +36,7 @@ from cloaca_django.engine.shares import Shares
 from cloaca_django.engine.shift import Holding, Shift, WorkerOptions
 from cloaca_django.engine.tenant_turn import TenantTurn
 from cloaca_django.engine.tenant_upkeep import TenantUpkeep
+from cloaca_django.engine.upkeep import Contact
 from cloaca_django.engine.visits import Walk
 from cloaca_django.errors import NotInTenant
 
@@ -346,19 +347,21 @@ class TenantWorker(Shift):
     # -- the heartbeats' thread
 
     def _beat(self) -> None:
-        trunk = open_trunk(self.alias)
+        trunk, contact = open_trunk(self.alias), Contact()
         with closing(trunk):
             while not self._stopping.wait(self._rest_of_heart(self._upkeep.seconds_to_next())):
                 self._say_alive()
                 try:
                     if self._report is None:
                         self._renew(trunk)
+                    if contact.was_lost:
+                        self._upkeep.postpone()
                     if self.options.recovers:
                         self._tend(trunk)
+                    contact.keep()
                 except Exception:
                     # The database is away; the leases lapse, and the next beat tries again.
                     logger.warning("heartbeat failed", exc_info=True)
-                    self._upkeep.postpone()
                     trunk.close()
 
     def _renew(self, trunk: Trunk) -> None:

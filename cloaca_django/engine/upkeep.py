@@ -10,6 +10,22 @@ from cloaca_django.engine.messages import Effects
 from cloaca_django.engine.retention import Keeper
 
 
+class Contact:
+    """When a worker last did all that a heartbeat does, and so whether the others could, too."""
+
+    def __init__(self) -> None:
+        self._kept_at = clock.monotonic()
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether nobody may have been able to renew a lease for long: see ``postpone``."""
+        return clock.monotonic() - self._kept_at > settings.LEASE_SECONDS / 2
+
+    def keep(self) -> None:
+        """Note that a heartbeat did all that it does."""
+        self._kept_at = clock.monotonic()
+
+
 class Sweep:
     """The sweep of one schema, and when it is due next."""
 
@@ -33,8 +49,9 @@ class Sweep:
 
     def carry_out(self, session: Session) -> bool:
         """Give lost workers up and take their tasks back; True when runs moved on by it."""
-        self._next_at = clock.monotonic() + settings.SWEEP_SECONDS
         swept = recovery.sweep(session, max_crashes=settings.MAX_CRASHES)
+        # Only now: one that failed is due still, and the next heartbeat tries again.
+        self._next_at = clock.monotonic() + settings.SWEEP_SECONDS
         if swept.accepted:
             notices.publish(Effects(swept))
         return bool(swept.accepted)

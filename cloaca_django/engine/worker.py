@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 
 from cloaca_django import clock, ids
-from cloaca_django.conf import settings
 from cloaca_django.core import registry
 from cloaca_django.core.states import WorkerState
 from cloaca_django.dialect import Session, open_session, place_of
@@ -17,7 +16,7 @@ from cloaca_django.engine.claiming import Claimer
 from cloaca_django.engine.firing import Firing
 from cloaca_django.engine.shift import SAY_SECONDS, Holding, Shift, WorkerOptions
 from cloaca_django.engine.turn import Turn
-from cloaca_django.engine.upkeep import Upkeep
+from cloaca_django.engine.upkeep import Contact, Upkeep
 
 logger = logging.getLogger("cloaca_django.worker")
 
@@ -102,7 +101,7 @@ class Worker(Shift):
 
     def _beat(self) -> None:
         session: Session | None = None
-        upkeep, renewed_at = Upkeep(), clock.monotonic()
+        upkeep, contact = Upkeep(), Contact()
         while not self._stopping.wait(self._rest_of_heart(upkeep.seconds_to_next())):
             self._say_alive()
             self._look_for_the_file()
@@ -110,16 +109,14 @@ class Worker(Shift):
                 session = session or self._connect()
                 if self._report is None:
                     self._reconcile(session, self.turn, self.turn.live())
-                    if clock.monotonic() - renewed_at > settings.LEASE_SECONDS / 2:
-                        # It waited long for somebody's lock, as everybody else may have.
-                        upkeep.postpone()
-                    renewed_at = clock.monotonic()
+                if contact.was_lost:
+                    upkeep.postpone()
                 if self.options.recovers and upkeep.tend(session):
                     self.wake()
+                contact.keep()
             except Exception:
                 # The database is away; the lease lapses by itself, and the next beat tries again.
                 logger.warning("heartbeat failed", exc_info=True)
-                upkeep.postpone()
                 salvage.close(session)
                 session = None
         salvage.close(session)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 
 from cloaca_django.core.states import AttemptOutcome, RunStatus, TaskStatus, WorkerState
 from cloaca_django.engine import operations, recovery
+from cloaca_django.engine.upkeep import Contact, Sweep
 from cloaca_django.models import TaskAttempt, TaskExecution, Worker
 from tests import workflows
 
@@ -282,3 +284,34 @@ def test_held_tasks_that_nothing_holds_are_found(world):
     TaskExecution.objects.filter(run_id=run_id).update(status=TaskStatus.HELD)
     sweep(world)
     assert world.statuses(run_id) == {"a": TaskStatus.READY}
+
+
+def test_a_sweep_that_failed_is_due_until_one_succeeds(pair, settings, monkeypatch):
+    settings.CLOACA = {"SWEEP_SECONDS": 10}
+    _, other, job = pair
+    due = Sweep()
+    other.pass_by(LEASE + 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "sweep", broken)
+        with pytest.raises(OperationalError):
+            due.carry_out(other.at_now())
+    assert due.is_due()
+    due.carry_out(other.at_now())
+    assert row(job).status == TaskStatus.READY
+    assert due.seconds_to_next() == 10
+
+
+def broken(*_, **__):
+    raise OperationalError("database is locked")
+
+
+def test_contact_is_lost_when_heartbeats_fail_for_half_a_lease(world, settings):
+    settings.CLOACA = {"HEARTBEAT_SECONDS": 5, "LEASE_SECONDS": 30}
+    contact = Contact()
+    world.pass_by(10)
+    assert not contact.was_lost, "one that fails is made up for by the next"
+    contact.keep()
+    world.pass_by(16)
+    assert contact.was_lost
+    contact.keep()
+    assert not contact.was_lost
