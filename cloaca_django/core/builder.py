@@ -197,7 +197,7 @@ def _dependency(scope: TaskScope, task: str, reference: Reference) -> str:
     if names:
         return names[0]
     # A decorator around @task gives the function another identity, but not another name.
-    name: str = getattr(reference, "__name__", repr(reference))
+    name: str = getattr(reference, "__name__", None) or shown(reference)
     owner = None if name in scope.drafts else registry.owner_of(reference)
     if owner is not None:
         raise ForeignDependency(scope.workflow, task, name, owner=owner.name)

@@ -106,7 +106,7 @@ class Context(Mapping[str, Any]):
         """Return the value, or ``default`` if the key is absent."""
         try:
             value = self._data.get(key, _UNSET)
-        except TypeError:  # what cannot be hashed is no text either
+        except Exception:  # what cannot be hashed is no text either
             value = _UNSET
         if value is _UNSET:
             _require_text(key)
@@ -154,7 +154,7 @@ class Context(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         try:
             value = self._data[key]
-        except (KeyError, TypeError):  # reported in our own words, with the nearest key
+        except Exception:  # as in get(); KeyError in our own words, with the nearest key
             _require_text(key)
             raise ContextKeyNotFound(key, self._data) from None
         kind = type(value)
@@ -170,12 +170,12 @@ class Context(Mapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         try:
-            if key in self._data:
-                return True
-        except TypeError:  # as in get()
-            pass
-        _require_text(key)
-        return False
+            found = key in self._data
+        except Exception:  # as in get()
+            found = False
+        if not found:
+            _require_text(key)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._data)

@@ -19,6 +19,7 @@ Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 MAX_DEPTH = 64
 MAX_KEYS = 10_000
+MAX_RANGE = 100_000
 MAX_KEY_LENGTH = 255
 # Python's own limit for turning an integer into text and back.
 MAX_DIGITS = 4_300
@@ -216,6 +217,15 @@ def _checked_array(value: Iterable[Any], depth: int) -> list[Json]:
     return result
 
 
+def _checked_range(value: range, depth: int) -> list[Json]:
+    # Its numbers are not there yet, so nothing has kept them from being more than memory holds.
+    if value[MAX_RANGE:]:
+        raise _Refused(
+            said("a range of over %(most)s numbers; store its ends", most=f"{MAX_RANGE:,}")
+        )
+    return _checked_array(value, depth)
+
+
 def _check_depth(depth: int) -> None:
     # Also ends the walk through a list that contains itself.
     if depth >= MAX_DEPTH:
@@ -234,7 +244,9 @@ def _checked_relative(value: Any, depth: int) -> Json:
     if conversion is None:
         if isinstance(value, Mapping):
             return _checked_object(value, depth)
-        if isinstance(value, (list, tuple, range, deque)):
+        if isinstance(value, range):
+            return _checked_range(value, depth)
+        if isinstance(value, (list, tuple, deque)):
             return _checked_array(value, depth)
     hint = conversion or "use str, numbers, bool, None, lists and dicts"
     raise _Refused(

@@ -21,7 +21,7 @@ from cloaca_django.errors import CloacaError
 from tests.interface.refusals import LONGEST, counts
 
 CANARY = "S3CR3T-CANARY"
-# Of this thread alone; twice as much is a neighbour's fault or that of a first time.
+# Of this thread alone; up to five times as much is a neighbour's fault or that of a first time.
 SECONDS = 0.1
 
 # One database and one runner for all the examples of a property; each example asks it often.
@@ -120,7 +120,7 @@ def judged(call: Callable[[], object], *, secret: str = CANARY) -> bool:
     finally:
         spent = time.thread_time() - begun
         gc.enable()
-    assert spent < 2 * SECONDS, f"it took {spent:.3f} s"
+    assert spent < 5 * SECONDS, f"it took {spent:.3f} s"
     if refusal is not None:
         _check(refusal, secret)
     return refusal is None
