@@ -39,11 +39,16 @@ _here = _Here()
 
 
 def _remember(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    if connection in _here.opened or not _is_of_django(connection):
-        return
-    # One of the same alias that Django forgot goes.
-    others = [one for one in _here.opened if one.alias != connection.alias]
-    _here.opened = [*others, connection]
+    opened = [one for one in _here.opened if _is_known(one)]
+    if connection not in opened and _is_of_django(connection):
+        # One of the same alias that Django forgot goes.
+        opened = [one for one in opened if one.alias != connection.alias] + [connection]
+    _here.opened = opened
+
+
+def _is_known(connection: BaseDatabaseWrapper) -> bool:
+    """Say whether its alias is there still, which a runner's is not for ever, or it is in use."""
+    return connection.alias in connections.databases or connection.in_atomic_block
 
 
 def _is_of_django(connection: BaseDatabaseWrapper) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from django.db import connection, connections, transaction
 
-from cloaca_django.engine.connections import check_ended, open_blocks, tidy
+from cloaca_django.engine.connections import _here, check_ended, open_blocks, tidy
 from cloaca_django.errors import TransactionLeftOpen
 
 
 @pytest.fixture
 def opened(transactional_db):
     """The connection of this thread, opened anew."""
-    connection.close()
-    connection.ensure_connection()
-    return connection
+    reopen(connection)
+    yield connection
+    tidy()
 
 
 def left_open():
@@ -52,3 +54,19 @@ def test_a_connection_that_somebody_made_for_himself_is_left_alone(opened, alias
         assert set(open_blocks()) == {"default"}
     finally:
         own.close()
+
+
+def test_one_whose_alias_is_gone_is_forgotten_when_the_next_is_opened(opened, monkeypatch):
+    monkeypatch.setitem(connections.databases, "passing", {})
+    left = SimpleNamespace(alias="passing", in_atomic_block=False, atomic_blocks=[])
+    _here.opened.append(left)
+    reopen(opened)
+    assert set(open_blocks()) == {"default", "passing"}
+    del connections.databases["passing"]
+    reopen(opened)
+    assert set(open_blocks()) == {"default"}
+
+
+def reopen(connection):
+    connection.close()
+    connection.ensure_connection()
