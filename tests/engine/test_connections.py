@@ -34,13 +34,14 @@ def test_a_block_that_was_left_open_is_found_on_a_connection_that_was_opened_ane
 
 
 def test_one_that_django_made_anew_counts_and_the_one_before_does_not(opened):
+    before = connections["default"]
     del connections["default"]
     connection.ensure_connection()
     left_open()
     assert open_blocks() == {"default": 1}
     tidy()
     assert open_blocks() == {"default": 0}
-    opened.close()
+    before.close()
 
 
 @pytest.mark.parametrize("alias", ["default", "no alias of the settings"])
