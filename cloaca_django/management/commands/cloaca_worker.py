@@ -42,8 +42,8 @@ class Command(command.Command):
     exit_codes = {
         command.DONE: "stopped as asked, or --once, --burst or --max-tasks is fulfilled",
         command.FAILED: "an error that nobody expected",
-        command.TRY_AGAIN: "start it again: the database cannot be reached, or too many timed-out"
-        " tasks still hold threads",
+        command.TRY_AGAIN: "start it again: the database cannot be reached, too many timed-out"
+        " tasks still hold threads, or the database file was moved",
     }
     is_of_one_tenant = False
     # Bodies that were handed back or timed out and still run; they must not keep the process.
