@@ -317,7 +317,7 @@ def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> SqliteTrans
     """
     params = wrapper.get_connection_params()
     if place_of(wrapper) == GONE:
-        raise FileIsGone(f"unable to open database file: there is no {params['database']}")
+        raise CannotOpen(f"unable to open database file: there is no {params['database']}")
     return SqliteTransport(params, patience=patience)
 
 
@@ -325,19 +325,24 @@ GONE = (0, 0)
 
 
 def place_of(wrapper: BaseDatabaseWrapper) -> tuple[int, int] | None:
-    """Return which file is where the database should be; zeros: none is. None: it is in no file."""
+    """Return which file is where the database should be; zeros: none is. None: it is in no file.
+
+    Raises CannotOpen if one may not look, or the disk does not answer.
+    """
     path = str(wrapper.settings_dict["NAME"])
     if path.startswith("file:"):
         return None
     try:
         found = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return GONE
+    except OSError as error:
+        raise CannotOpen(f"unable to open database file: {error}") from error
     return found.st_dev, found.st_ino
 
 
-class FileIsGone(sqlite3.OperationalError):
-    """What SQLite says when it may not make the file: it may come back."""
+class CannotOpen(sqlite3.OperationalError):
+    """What SQLite says of a file that it may not make, or not reach: it may come back."""
 
     sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
 

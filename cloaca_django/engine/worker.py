@@ -104,8 +104,8 @@ class Worker(Shift):
         upkeep, contact = Upkeep(), Contact()
         while not self._stopping.wait(self._rest_of_heart(upkeep.seconds_to_next())):
             self._say_alive()
-            self._look_for_the_file()
             try:
+                self._look_for_the_file()
                 session = session or self._connect()
                 if self._report is None:
                     self._reconcile(session, self.turn, self.turn.live())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import pytest
 from django.db import connection
 
 from cloaca_django.core.states import WorkerState
+from cloaca_django.dialect import DRIVER_ERRORS, place_of
+from cloaca_django.engine import worker as shift_worker
 from cloaca_django.engine.process import RECYCLE
+from cloaca_django.engine.shift import WorkerOptions
 from cloaca_django.models import TaskExecution, Worker
 from tests.worksite.process import status_of, until
 
@@ -73,3 +77,30 @@ def test_every_process_of_a_supervisor_is_replaced_after_its_file(worksite):
 
 def _lease_of(worker):
     return Worker.objects.get(pk=worker.pk, state=WorkerState.ALIVE).lease_until
+
+
+def test_a_disk_that_does_not_answer_is_a_database_that_is_away_and_no_moved_file(
+    settings, monkeypatch
+):
+    settings.CLOACA = {"HEARTBEAT_SECONDS": 0.05}
+    worker = shift_worker.Worker(WorkerOptions())
+    worker.start()
+    try:
+        tried, real = threading.Event(), os.stat
+
+        def no_answer(path, *args, **facts):
+            if str(path) == str(connection.settings_dict["NAME"]):
+                tried.set()
+                raise PermissionError(13, "Permission denied", path)
+            return real(path, *args, **facts)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", no_answer)
+            assert tried.wait(10)
+            before = Worker.objects.get().heartbeat_at
+            with pytest.raises(DRIVER_ERRORS, match="unable to open database file"):
+                place_of("default")
+        until(lambda: Worker.objects.get().heartbeat_at > before, what="a heartbeat")
+        assert not worker.is_adrift
+    finally:
+        worker.stop(grace=5.0)
