@@ -29,7 +29,7 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin
 from cloaca_django.databases import Database
-from cloaca_django.dialect import Session, explained, schemas, site_session
+from cloaca_django.dialect import Session, explained, schemas, site_session, submitting
 from cloaca_django.engine import (
     eager,
     inputs,
@@ -329,11 +329,16 @@ class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
     def _submitted(self, asked: list[Submission]) -> list[UUID]:
         """Write runs in the caller's transaction; returns their ids, or who holds their keys."""
         with self._here():
-            session = site_session(self.alias)
-            with nullcontext() if session.submits_at_once else transaction.atomic(using=self.alias):
+            with submitting(self.alias) as session:
                 written = submission.submit(session, asked, announces=True)
-                transaction.on_commit(lambda: self._committed(asked, written), using=self.alias)
+            self._after_commit(lambda: self._committed(asked, written))
         return [written.existing.get(each.id, each.id) for each in asked]
+
+    def _after_commit(self, call: Callable[[], None]) -> None:
+        connection = connections[self.alias]
+        # Of a commit by hand, without autocommit, nobody tells; the database announces it itself.
+        if connection.in_atomic_block or connection.get_autocommit():
+            transaction.on_commit(call, using=self.alias)
 
     def _committed(self, asked: list[Submission], written: Submitted) -> None:
         with notices.within(self.alias, self.schema):
@@ -434,7 +439,7 @@ class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
     def _look_at_schedules(self) -> None:
         # Without LISTEN nobody else tells this process.
         if turn := self._own_turn():
-            transaction.on_commit(turn.hint, using=self.alias)
+            self._after_commit(turn.hint)
 
     def _wake(self) -> None:
         if turn := self._own_turn():

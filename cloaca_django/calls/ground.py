@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
@@ -64,6 +64,10 @@ class Ground:
 
     def _sending(self, workflow_name: str, options: Options) -> Quiet:
         """Return the block in which runs are submitted, for whoever traces."""
+        raise NotImplementedError
+
+    def _after_commit(self, call: Callable[[], None]) -> None:
+        """Call when the caller's transaction commits; at once if there is none."""
         raise NotImplementedError
 
     def _own_turn(self) -> Turn | None:

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-
 from cloaca_django.calls.ground import Ground
 from cloaca_django.conf import settings
 from cloaca_django.core import registry
@@ -44,7 +42,7 @@ class ManyCalls(Ground):
                 site_session(self.alias), workflow, wanted, options, traceparent=span.traceparent
             )
             spans.sent(span, ids)
-            transaction.on_commit(lambda: self._committed_in_bulk(workflow, ids), using=self.alias)
+            self._after_commit(lambda: self._committed_in_bulk(workflow, ids))
         self._release_connection()
         return [self.handle(run_id) for run_id in ids]
 

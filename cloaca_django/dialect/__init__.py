@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +38,7 @@ __all__ = [
     "open_session",
     "open_trunk",
     "site_session",
+    "submitting",
 ]
 
 _SESSIONS: Mapping[str, type[Session]] = {
@@ -115,6 +116,17 @@ def site_session(alias: str) -> Session:
     """Return a session on the calling thread's Django connection."""
     wrapper = connections[alias]
     return _SESSIONS[wrapper.vendor](DjangoTransport(wrapper), schema=schemas.schema_of(wrapper))
+
+
+@contextmanager
+def submitting(alias: str) -> Iterator[Session]:
+    """Open a session on the calling thread's Django connection whose ``insert`` is all or nothing.
+
+    No statement but the session's may run in the block.
+    """
+    session = site_session(alias)
+    with nullcontext() if session.submits_at_once else sqlite.site_transaction(connections[alias]):
+        yield session
 
 
 def place_of(alias: str) -> object:

@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 from cloaca_django.conf import settings
 from cloaca_django.core.progress import RunRow
 from cloaca_django.dialect import rows, schemas, sql
+from cloaca_django.dialect.past_django import is_watched, make_ready
 from cloaca_django.dialect.session import (
     RUN_VALUES,
     TASK_VALUES,
@@ -186,10 +187,9 @@ def execute_for_site(
     every time. Whoever watches Django's queries still sees them, and behind a transaction pooler
     (``CLOACA["NOTIFY"]`` False) nothing is prepared.
     """
-    if wrapper.execute_wrappers or wrapper.queries_logged or not settings.NOTIFY:
+    if is_watched(wrapper) or not settings.NOTIFY:
         return None
-    wrapper.ensure_connection()
-    wrapper.validate_no_broken_transaction()
+    make_ready(wrapper)
     connection = wrapper.connection
     before = connection.prepare_threshold
     connection.prepare_threshold = 1

@@ -14,8 +14,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db import transaction
+
 from cloaca_django import clock
 from cloaca_django.dialect import rows, sql, sql_workers
+from cloaca_django.dialect.past_django import is_watched, make_ready
 from cloaca_django.dialect.session import Lanes, Row, Session, in_order
 from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
 
@@ -265,7 +268,7 @@ class SqliteTransport:
         self._use_level(FULL if durable else NORMAL)
         self._insists = False
         try:
-            with self._transaction():
+            with _transaction(self.connection):
                 yield
         finally:
             # Not inside of a transaction that could not be ended: there it cannot be changed.
@@ -287,26 +290,22 @@ class SqliteTransport:
         with open(f"{self._path}-wal", "r+b") as wal:
             os.fsync(wal.fileno())
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            # The error may have ended the transaction already (disk full, I/O error).
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
-        try:
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
-
     def close(self) -> None:
         self.is_closed = True
         self.connection.close()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # The error may have ended the transaction already (disk full, I/O error).
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def open_transport(wrapper: BaseDatabaseWrapper, patience: float) -> SqliteTransport:
@@ -362,8 +361,37 @@ def abort(wrapper: BaseDatabaseWrapper) -> None:
 def execute_for_site(
     wrapper: BaseDatabaseWrapper, text: str, params: Mapping[str, Any]
 ) -> list[Row] | None:
-    """Leave it to Django's cursor: SQLite keeps its statements compiled anyway."""
-    return None
+    """Run a statement of ours on a Django connection, past its cursor; None: let that do it.
+
+    It would translate our placeholders at every call. Whoever watches Django's queries still sees
+    them.
+    """
+    if is_watched(wrapper):
+        return None
+    make_ready(wrapper)
+    with wrapper.wrap_database_errors:
+        found: list[Row] = wrapper.connection.execute(_native(text), params).fetchall()
+    return found
+
+
+@contextmanager
+def site_transaction(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+    """Open a transaction on a Django connection in which statements of ours run and nothing else.
+
+    Django need not know of it, unless the caller is in one of its own. It takes the file at once:
+    what begins by reading cannot always go on to write.
+    """
+    if not (wrapper.in_atomic_block or wrapper.get_autocommit()):
+        # The caller commits by hand, and the end of an atomic() would commit for them.
+        yield
+        return
+    if is_watched(wrapper) or wrapper.in_atomic_block:
+        with transaction.atomic(using=wrapper.alias):
+            yield
+        return
+    make_ready(wrapper)
+    with wrapper.wrap_database_errors, _transaction(wrapper.connection):
+        yield
 
 
 # The primary result codes after which the same statement may succeed: the file is busy or locked,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cloaca_django.worker")
 
 WAL_SECONDS = 0.02
+CROWD_SECONDS = 0.005
 
 
 class Watcher:
@@ -102,8 +103,11 @@ class ListenWatcher(Watcher):
             sources.register(self._ear, selectors.EVENT_READ)
             while not self.stopping.is_set():
                 sources.select()
-                for note in connection.notifies(timeout=0):
+                notes = list(connection.notifies(timeout=0))
+                for note in notes:
                     self._heard(note.payload)
+                if len(notes) > 1:
+                    self.stopping.wait(CROWD_SECONDS)
 
 
 class WalWatcher(Watcher):
