@@ -240,7 +240,8 @@ NAMES: tuple[str, ...] = tuple(
 def raw() -> Mapping[str, Any]:
     """Return ``CLOACA`` as the site wrote it; raise InvalidConfig if it is no dict."""
     value = getattr(site, "CLOACA", {})
-    if not isinstance(value, Mapping):
+    # A dict it is nearly always, and to ask for more takes as long as all the rest.
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidConfig("CLOACA", value, "must be a dict")
     return value
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import connections
 
 from cloaca_django import databases, tenancy
 from cloaca_django.calls import acts, tuning
@@ -333,12 +333,6 @@ class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
                 written = submission.submit(session, asked, announces=True)
             self._after_commit(lambda: self._committed(asked, written))
         return [written.existing.get(each.id, each.id) for each in asked]
-
-    def _after_commit(self, call: Callable[[], None]) -> None:
-        connection = connections[self.alias]
-        # Of a commit by hand, without autocommit, nobody tells; the database announces it itself.
-        if connection.in_atomic_block or connection.get_autocommit():
-            transaction.on_commit(call, using=self.alias)
 
     def _committed(self, asked: list[Submission], written: Submitted) -> None:
         with notices.within(self.alias, self.schema):

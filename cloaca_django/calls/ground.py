@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
+from django.db import connections, transaction
+
 from cloaca_django.core.context import Context
 from cloaca_django.dialect import Session
 from cloaca_django.engine.submission import Options
@@ -67,8 +69,15 @@ class Ground:
         raise NotImplementedError
 
     def _after_commit(self, call: Callable[[], None]) -> None:
-        """Call when the caller's transaction commits; at once if there is none."""
-        raise NotImplementedError
+        """Call when the caller's transaction commits; at once if there is none.
+
+        Of a commit by hand nobody tells; the database announces what was written itself.
+        """
+        connection = connections[self.alias]
+        if connection.in_atomic_block:
+            transaction.on_commit(call, using=self.alias)
+        elif connection.get_autocommit():
+            call()
 
     def _own_turn(self) -> Turn | None:
         """Return the turn of the own worker, if it was started."""

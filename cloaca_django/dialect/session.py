@@ -100,11 +100,17 @@ class Session:
     ) -> list[Row]:
         """Run the statement ``builder`` makes; ``batch`` becomes its ``rows``."""
         options = tuple((k, params.pop(k)) for k in ("wait", "only") if k in params)
-        text = _text(builder, self.fragments, options)
+        fragments = self.fragments
         if batch is not None:
-            params["rows"] = self.batch(batch)
+            fragments, bound = self.bound(batch)
+            params |= bound
+        text = _text(builder, fragments, options)
         params["now"] = self.moment(self.now)
         return self.transport.execute(text, params)
+
+    def bound(self, batch: Iterable[Sequence[Any]]) -> tuple[Any, dict[str, Any]]:
+        """Return the parameters that carry a batch, and the fragments that read it from them."""
+        return self.fragments, {"rows": self.batch(batch)}
 
     def batch(self, values: Iterable[Sequence[Any]]) -> str:
         """Return a batch as it travels: an array of arrays."""
@@ -151,6 +157,11 @@ class Session:
     def moment(value: datetime | None) -> str | None:
         """Return a moment as this database reads it."""
         return None if value is None else value.isoformat()
+
+    @property
+    def has_company(self) -> bool | None:
+        """Whether the last transaction had to wait for another writer; None: nobody knows."""
+        return None
 
     # -- submit
 

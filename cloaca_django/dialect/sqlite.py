@@ -7,20 +7,27 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
 
 from cloaca_django import clock
-from cloaca_django.dialect import rows, sql, sql_workers
+from cloaca_django.dialect import rows, sql
 from cloaca_django.dialect.past_django import is_watched, make_ready
 from cloaca_django.dialect.session import Lanes, Row, Session, in_order
-from cloaca_django.dialect.sql import READY, RUN_ENDED, RUNNING, workflow_is_paused
+from cloaca_django.dialect.sql_sqlite import (
+    FRAGMENTS,
+    SINGLE_ROW,
+    choose_statement,
+    claim_chosen,
+    write_outcomes,
+)
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,112 +37,22 @@ ERROR = sqlite3.Error
 # FULL: what was committed survives a power cut. NORMAL: it may be lost, and nothing else.
 FULL, NORMAL = "FULL", "NORMAL"
 
-_FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
+BEGIN = "BEGIN IMMEDIATE"
+# How long SQLite itself tries for a file that somebody writes to.
+TRY_SECONDS = 0.005
+# What takes longer to begin has waited for somebody.
+WAITED_SECONDS = 0.0005
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-class SqliteFragments:
-    """How SQLite spells what ``sql`` leaves open. Moments are UTC text, as Django writes them."""
-
-    clock = f"strftime({_FORMAT}, coalesce(%(now)s, 'now'))"
-    uuid = ""
-    float = ""
-    lock = lock_or_skip = share_or_skip = task_lock_or_skip = lock_schedule_or_skip = (
-        keep_schedule
-    ) = ""
-
-    def later(self, seconds: str) -> str:
-        return f"strftime({_FORMAT}, coalesce(%(now)s, 'now'), ({seconds}) || ' seconds')"
-
-    def later_than(self, moment: str, seconds: str) -> str:
-        start = self.latest(moment, self.clock)
-        return f"strftime({_FORMAT}, {start}, ({seconds}) || ' seconds')"
-
-    def latest(self, moment: str, other: str) -> str:
-        return f"max(coalesce({moment}, ''), {other})"
-
-    def seconds_until(self, moment: str) -> str:
-        return f"(julianday({moment}) - julianday({self.clock})) * 86400.0"
-
-    def seconds_between(self, start: str, end: str) -> str:
-        return f"(julianday({end}) - julianday({start})) * 86400.0"
-
-    def source(self, columns: str, rows: str = "rows") -> str:
-        picked = ", ".join(
-            f"json_extract(e.value, '$[{at}]') AS o_{pair.split()[0]}"
-            for at, pair in enumerate(columns.split(", "))
-        )
-        return f"(SELECT {picked}, e.key AS o_order FROM json_each(%({rows})s) AS e) AS o"
-
-    def by(self, index: str) -> str:
-        return f"INDEXED BY {index}"
-
-    def is_at(self, key: str, value: str) -> str:
-        return f"{key} = {value}"
-
-    def among(self, key: str, values: str) -> str:
-        return f"{key} IN ({values})"
-
-    def is_true(self, column: str) -> str:
-        # Django 5.2 writes the condition of an index in the first way, 6.1 in the second, and
-        # SQLite takes an index only for the way it has.
-        return f"{column} AND {column} = 1"
-
-    def returning(self, columns: str) -> str:
-        # RETURNING does not know the alias of the table (SQLite 3.40), only its name, and forgets
-        # the types of columns: without the cast no index serves a comparison.
-        if "SELECT" in columns:
-            cast = "CAST(cloaca_task.run_id AS TEXT))"
-            return columns.replace("t.run_id)", cast).replace("t.", "")
-        return re.sub(r"\b[rt]\.", "", columns)
-
-    def tasks_as_json(self, columns: tuple[str, ...]) -> str:
-        values = ", ".join(f"t.{column}" for column in columns)
-        return (
-            f"SELECT json_group_array(json_array({values})) FROM (SELECT * FROM cloaca_task"
-            " WHERE run_id = r.id ORDER BY position) AS t"
-        )
-
-
-FRAGMENTS = SqliteFragments()
-
-
-def write_outcomes(d: SqliteFragments) -> str:
-    """Write the outcomes whose claim still holds."""
-    paused = (
-        "EXISTS (SELECT 1 FROM cloaca_run r WHERE r.id = o_run"
-        f" AND (r.paused_at IS NOT NULL OR {workflow_is_paused(d, 'r.workflow_name')}))"
-    )
-    return f"""
-        UPDATE cloaca_task AS t SET {sql.outcome_assignments(d, paused=paused)}
-        FROM {d.source(sql.OUTCOME_COLUMNS)}
-        WHERE t.id = o_id AND {sql.hidden("t.status")} = {RUNNING} AND t.claim_token = o_token
-          AND NOT EXISTS (SELECT 1 FROM cloaca_run r
-                          WHERE r.id = o_run AND r.status IN {RUN_ENDED})
-        RETURNING id"""
-
-
-@cache
-def choose_statement(lanes: int) -> str:
-    """Choose the best tasks of ``lanes`` lanes, with their priorities: one index entry a task."""
-    parts = " UNION ALL ".join(
-        f"""SELECT * FROM (SELECT t.id, t.priority FROM cloaca_task t INDEXED BY cloaca_task_ready
-            WHERE t.status = {READY} AND t.queue = %(queue{at})s
-              AND t.workflow_name = %(workflow{at})s
-              AND t.workflow_name || '/' || t.name NOT IN
-                  (SELECT value FROM json_each(%(refused)s))
-              AND NOT {workflow_is_paused(FRAGMENTS, f"%(workflow{at})s")}
-            ORDER BY t.priority DESC, t.id LIMIT %(room)s)"""
-        for at in range(lanes)
-    )
-    return f"SELECT id, priority FROM ({parts}) ORDER BY priority DESC, id LIMIT %(room)s"
-
-
-def claim_chosen(d: SqliteFragments) -> str:
-    """Claim the chosen tasks; the write transaction keeps every other claimer out."""
-    return f"""
-        UPDATE cloaca_task SET {sql_workers.claim_assignments(d)}
-        WHERE id IN (SELECT o_id FROM {d.source("id bigint")}) AND {sql.hidden("status")} = {READY}
-        RETURNING {d.returning(sql_workers.CLAIMED)}"""
+def _plain(value: Any) -> Any:
+    """Return a value of a batch as a parameter. Raises what JSON without such a number leads to."""
+    if isinstance(value, float) and not isfinite(value):
+        raise sqlite3.DataError(f"{value} is no number that the database can calculate with")
+    if type(value) in _PLAIN:
+        return value
+    return str(value) if isinstance(value, str) else SqliteSession.to_json(value)
 
 
 MAX_LANES = 200  # a compound SELECT has at most 500 parts
@@ -162,6 +79,12 @@ class SqliteSession(Session):
             if isinstance(value, UUID):
                 params[name] = value.hex
         return super().run(builder, batch, **params)
+
+    def bound(self, batch: Iterable[Sequence[Any]]) -> tuple[Any, dict[str, Any]]:
+        values = list(batch)
+        if len(values) != 1:
+            return super().bound(values)
+        return SINGLE_ROW, {f"rows{at}": _plain(value) for at, value in enumerate(values[0])}
 
     def settle(
         self, outcomes: Sequence[rows.TaskOutcome], *, wait: bool = False
@@ -206,6 +129,10 @@ class SqliteSession(Session):
     def times(self, row: Row) -> rows.RunTimes:
         return rows.RunTimes(*map(self.aware, row))
 
+    @property
+    def has_company(self) -> bool | None:
+        return getattr(self.transport, "waited", None)
+
     def has_changed(self) -> bool:
         version = self.transport.execute("PRAGMA data_version", {})[0][0]
         changed = version != self._seen_version
@@ -222,53 +149,79 @@ class SqliteSession(Session):
         return found and found.replace(tzinfo=UTC)
 
 
+_NO_PARAMS: Mapping[str, Any] = {}
+
+
 @cache
 def _native(text: str) -> str:
     return re.sub(r"%\((\w+)\)s", r":\1", text).replace("%%", "%")
 
 
 class SqliteTransport:
-    """A connection of the engine's own: WAL, IMMEDIATE and a busy timeout, whatever the site's."""
+    """A connection of the engine's own: WAL, IMMEDIATE and a patience, whatever the site's.
+
+    It tries for the file every other millisecond. SQLite's own wait gets longer with each try, up
+    to 100 ms, and is passed over again and again beside somebody who writes all the time.
+    """
 
     is_closed = False
+    waited = False
 
     def __init__(self, params: Mapping[str, Any], *, patience: float) -> None:
         wanted = {k: v for k, v in params.items() if k in {"database", "uri"}}
         self.connection = sqlite3.connect(
-            **wanted, isolation_level=None, timeout=patience, check_same_thread=False,
+            **wanted, isolation_level=None, timeout=TRY_SECONDS, check_same_thread=False,
             cached_statements=256,
         )  # fmt: skip
+        self._patience = patience
         self._insists = False
-        self._use_wal(patience)
+        self._use_wal()
         self._path = self.connection.execute("PRAGMA database_list").fetchone()[2]
         self._level = ""
         self._use_level(FULL)
         self.connection.execute("PRAGMA foreign_keys = ON")
 
-    def _use_wal(self, patience: float) -> None:
+    def _use_wal(self) -> None:
         """Switch a file to WAL. While somebody writes to it that fails at once, without a wait."""
-        end = clock.monotonic() + patience
+        try:
+            self._patiently("PRAGMA journal_mode = WAL", pause=0.02)
+        except sqlite3.OperationalError:
+            self.connection.close()
+            raise
+
+    def _patiently(
+        self, text: str, params: Mapping[str, Any] = _NO_PARAMS, *, pause: float = 0.0
+    ) -> sqlite3.Cursor:
+        """Run a statement; one that finds the file busy did nothing, and is tried again.
+
+        Not inside of a transaction: what it has read is old for as long as it lasts.
+        """
+        end = 0.0
         while True:
             try:
-                self.connection.execute("PRAGMA journal_mode = WAL")
+                found: sqlite3.Cursor = self.connection.execute(text, params)
             except sqlite3.OperationalError as error:
-                if not is_transient(error) or clock.monotonic() > end:
-                    self.connection.close()
+                end = end or clock.monotonic() + self._patience
+                is_hopeless = self.connection.in_transaction or _code_of(error) not in _BUSY
+                if is_hopeless or clock.monotonic() > end:
                     raise
-                clock.sleep(0.02)
             else:
-                return
+                return found
+            if pause:
+                clock.sleep(pause)
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
-        found: list[Row] = self.connection.execute(_native(text), params).fetchall()
-        return found
+        return self._patiently(_native(text), params).fetchall()
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
         self._use_level(FULL if durable else NORMAL)
         self._insists = False
+        begin = clock.monotonic()
         try:
-            with _transaction(self.connection):
+            self._patiently(BEGIN)
+            self.waited = clock.monotonic() - begin > WAITED_SECONDS
+            with _ended(self.connection):
                 yield
         finally:
             # Not inside of a transaction that could not be ended: there it cannot be changed.
@@ -296,8 +249,8 @@ class SqliteTransport:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _ended(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit the open transaction after the block, or roll it back."""
     try:
         yield
         connection.execute("COMMIT")
@@ -390,9 +343,14 @@ def site_transaction(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
             yield
         return
     make_ready(wrapper)
-    with wrapper.wrap_database_errors, _transaction(wrapper.connection):
-        yield
+    with wrapper.wrap_database_errors:
+        wrapper.connection.execute(BEGIN)
+        with _ended(wrapper.connection):
+            yield
 
+
+# Somebody else has the file; the statement did nothing.
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 # The primary result codes after which the same statement may succeed: the file is busy or locked,
 # memory, disk or an interrupt. Every other OperationalError is a defect that stays.
@@ -412,10 +370,13 @@ _PASSING = frozenset(
 
 def is_transient(error: BaseException) -> bool:
     """Say whether trying again may succeed."""
-    if not isinstance(error, sqlite3.OperationalError):
-        return False
+    return isinstance(error, sqlite3.OperationalError) and _code_of(error) in _PASSING
+
+
+def _code_of(error: sqlite3.OperationalError) -> int | None:
+    """Return the primary result code; None: it is Python's own error."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _PASSING
+    return None if code is None else code & 0xFF
 
 
 def is_disconnected(error: BaseException) -> bool:

@@ -86,6 +86,7 @@ class Crowd:
 
     A turn costs the same for one run as for ten. Announcements that come while the turn works are
     of callers who do not wait for what it does; those that find it at rest may be of one who does.
+    A file announces nothing; there it is the turns that had to wait for another writer.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class Crowd:
         self._last_turn = 0.0
 
     def note(self, *, found_waiting: bool) -> None:
-        """Take in an announcement, and whether the turn found it waiting."""
+        """Take in an announcement or a transaction, and whether either found the other waiting."""
         self._share += (found_waiting - self._share) * CROWD_WEIGHT
 
     def rest(self) -> float:

@@ -117,6 +117,7 @@ class Turn(Carrier):
                 return fired
             self._save_definitions(session)
             effects = self._transact(session, self.batch)
+            self._note_company(session)
             if effects.settled.left:
                 # Taken in first: what is written must not be lost with what fails after it.
                 self._take_in(session, effects)
@@ -219,6 +220,10 @@ class Turn(Carrier):
                 self.batch.add(rest)
         finally:
             self._waits_for_locks = False
+
+    def _note_company(self, session: Session) -> None:
+        if session.has_company is not None:
+            self._crowd.note(found_waiting=session.has_company)
 
     # -- what is due
 

@@ -250,3 +250,17 @@ def test_it_does_not_while_somebody_waits_for_a_run(crowded):
     world.turn.post(WAKE)
     world.turn.wait(0.0)
     assert pauses.taken == []
+
+
+def test_nor_beside_other_writers_of_a_file_unless_it_must_wait_for_them(world, time, monkeypatch):
+    """Nobody announces anything there: a crowd is who writes whenever the turn wants to."""
+    pauses = Pauses(time, monkeypatch)
+    for has_company in (False, True):
+        monkeypatch.setattr(type(world.session), "has_company", has_company)
+        pauses.taken.clear()
+        for _ in range(10):
+            world.turn.agenda.wake()
+            world.tick()
+        world.turn.wait(0.0)
+        world.turn.wait(0.0)
+        assert bool(pauses.taken) is has_company

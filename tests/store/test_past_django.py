@@ -95,8 +95,9 @@ def test_one_that_fails_half_way_leaves_nothing(site, monkeypatch):
     def broken(*arguments):
         return [replace(row, max_attempts=0) for row in whole(*arguments)]
 
-    with monkeypatch.context() as patch, pytest.raises(IntegrityError):
+    with monkeypatch.context() as patch:
         patch.setattr(submission, "_task_rows", broken)
-        site.enqueue("w")
+        with pytest.raises(IntegrityError):
+            site.enqueue("w")
     assert not PipelineExecution.objects.exists()
     assert is_written(site.enqueue("w"))
