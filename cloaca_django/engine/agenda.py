@@ -9,9 +9,10 @@ from cloaca_django import clock
 from cloaca_django.dialect.rows import Look
 
 NEVER = float("inf")
-PREFETCH_SECONDS = 0.03
+PREFETCH_SECONDS = 0.05
 PROMOTE_SECONDS = 0.02
 MAX_PREFETCH = 256
+BUSY_MEMORY = 0.98
 CROWD_SECONDS = 0.01
 CROWD_WEIGHT = 0.1
 CROWDED = 0.3
@@ -108,8 +109,10 @@ class Crowd:
 class Pace:
     """How long tasks take, and so how many to claim ahead of the slots.
 
-    Short tasks would wait a whole commit for each claim; long ones must not be hoarded. ``whole``
-    is the pace of all who share the slots.
+    Short tasks would wait a whole commit for each claim; long ones must not be hoarded, nor those
+    that compute: however many slots there are, one runs while the others wait for the interpreter.
+    So what counts is not only how long a task takes in its slot, but also how long tasks take
+    beside each other. ``whole`` is the pace of all who share the slots.
     """
 
     def __init__(self, slots: int, *, whole: Pace | None = None) -> None:
@@ -117,21 +120,41 @@ class Pace:
         self._whole = whole
         self._seconds: float | None = None
         self._ended = 0
+        # Of the last some fifty tasks: their number, and the time in which at least one ran.
+        self._count = 0.0
+        self._busy = 0.0
+        # The latest span in which always one ran.
+        self._span = (0.0, 0.0)
 
-    def note(self, seconds: float | None) -> None:
-        """Take in how long a task ran."""
+    def note(self, seconds: float | None, *, started: float | None = None) -> None:
+        """Take in how long a task ran, and since when; without that it ran beside no other."""
         if self._whole is not None:
-            self._whole.note(seconds)
+            self._whole.note(seconds, started=started)
         self._ended += 1
         if seconds is not None:
             known = self._seconds
             self._seconds = seconds if known is None else 0.8 * known + 0.2 * seconds
+            alone = seconds if started is None else self._alone(seconds, started)
+            self._count = self._count * BUSY_MEMORY + 1
+            self._busy = self._busy * BUSY_MEMORY + alone
+
+    def _alone(self, seconds: float, started: float) -> float:
+        """Return how much of a task's time was in no other's that ended before it."""
+        begin, end = self._span
+        ended = started + seconds
+        if started > end:
+            self._span = started, ended
+            return seconds
+        self._span = min(begin, started), max(end, ended)
+        return max(0.0, begin - started) + max(0.0, ended - end)
 
     def prefetch(self) -> int:
-        """Return how many tasks the slots run through in ``PREFETCH_SECONDS``."""
+        """Return how many tasks are through in ``PREFETCH_SECONDS``."""
         if self._seconds is None or self._seconds > PREFETCH_SECONDS:
             return 0
-        return min(MAX_PREFETCH, int(self._slots * PREFETCH_SECONDS / max(self._seconds, 1e-6)))
+        in_slots = self._slots * PREFETCH_SECONDS / max(self._seconds, 1e-6)
+        at_all = self._count * PREFETCH_SECONDS / max(self._busy, 1e-6)
+        return min(MAX_PREFETCH, int(min(in_slots, at_all)))
 
     def has_stalled(self) -> bool:
         """Say whether no task ended since the last call; then nothing is claimed ahead for now."""

@@ -227,7 +227,7 @@ class Ledger:
         if job.is_over:
             return
         job.is_over = True
-        self._pace.note(message.outcome.seconds)
+        self._pace.note(message.outcome.seconds, started=job.started)
         if job.settled is None:
             self.batch.outcomes.append(message.outcome)
             return

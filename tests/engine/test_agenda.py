@@ -89,11 +89,34 @@ def test_nothing_is_claimed_ahead_before_a_task_was_measured():
 
 def test_short_tasks_are_claimed_ahead_and_long_ones_are_not():
     pace = Pace(4)
-    pace.note(PREFETCH_SECONDS / 10)
-    assert pace.prefetch() == 40
+    for _ in range(4):
+        pace.note(PREFETCH_SECONDS / 8, started=1.0)
+    assert pace.prefetch() in (31, 32)  # the fourth part of their time, and its decay
     for _ in range(50):
         pace.note(10.0)
     assert pace.prefetch() == 0
+
+
+def test_tasks_that_compute_are_not_claimed_for_slots_that_wait_for_them():
+    """Each has the interpreter for itself, one after the other, however many slots there are."""
+    pace, seconds = Pace(64), PREFETCH_SECONDS / 6
+    for at in range(100):
+        pace.note(seconds, started=at * seconds)
+    assert pace.prefetch() in (5, 6)
+
+
+def test_tasks_that_wait_for_others_are_claimed_for_every_slot():
+    pace, seconds = Pace(64), PREFETCH_SECONDS / 2
+    for at in range(640):
+        pace.note(seconds, started=at // 64 * seconds)
+    assert pace.prefetch() in range(100, 129)
+
+
+def test_a_task_that_ends_after_one_that_began_later_counts_once():
+    pace = Pace(4)
+    pace.note(0.001, started=1.004)
+    pace.note(0.010, started=1.000)
+    assert pace.prefetch() == int(1.98 * PREFETCH_SECONDS / 0.0101)  # the first a little decayed
 
 
 def test_a_prefetch_is_bounded():

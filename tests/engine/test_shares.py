@@ -198,7 +198,8 @@ def test_a_tenant_with_one_run_waits_for_at_most_one_claim_of_each_other(slots, 
 def test_short_tasks_of_one_are_claimed_ahead_and_still_leave_room_for_another():
     house = House(4)
     ahead = Pace(4, whole=house.shares.pace)
-    ahead.note(0.001)
+    for _ in range(4):
+        ahead.note(0.001, started=1.0)
     a, b = house.add("a", queued=10_000), house.add("b", queued=1)
     assert house.serve(a) == 4 + ahead.prefetch() > 100
     assert b.room() == 0
