@@ -59,10 +59,13 @@ class Context(Mapping[str, Any]):
     _opened: dict[str, Any]
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
-        if isinstance(data, Context):
-            self._data = data.snapshot()
+        # Most are a dict, and the questions about abstract classes take longer than a small one.
+        if type(data) is dict:
+            self._data = checked_object(data)
         elif data is None:
             self._data = {}
+        elif isinstance(data, Context):
+            self._data = data.snapshot()
         elif isinstance(data, Mapping):
             self._data = checked_object(data)
         else:
@@ -77,7 +80,7 @@ class Context(Mapping[str, Any]):
         """Insert or replace. Raises InvalidContext for what JSON cannot hold."""
         name, item = checked_item(key, value)
         # ``context["n"] += [1]`` sets the very list that came out; it stays the context's own.
-        if self._opened.get(name) is not value:
+        if self._opened and self._opened.get(name) is not value:
             self._opened.pop(name, None)
         self._data[name] = item
         self._touched[name] = None
