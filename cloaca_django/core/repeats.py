@@ -1,7 +1,7 @@
 """Values that are in a context many times over: what they take once each is written out.
 
-JSON cannot say "the same as before". Ten lists in a list, ten levels deep, are a hundred pointers in
-memory and ten billion values in text; this finds out without a walk through all of them.
+JSON cannot say "the same as before". Ten lists in a list, ten levels deep, are a hundred pointers
+in memory and ten billion values in text; this finds out without a walk through all of them.
 """
 
 from __future__ import annotations
