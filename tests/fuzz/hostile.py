@@ -98,7 +98,8 @@ _MADE: tuple[Callable[[], Any], ...] = (
     lambda: datetime(2026, 1, 31, tzinfo=UTC), lambda: ..., lambda: NotImplemented, lambda: (),
     lambda: _deep(63, is_list=True), lambda: _deep(65, is_list=False),
     lambda: _deep(100_000, is_list=True), lambda: _laughs(0, levels=7),
-    lambda: _laughs({"a": "x" * 1_000_000}, levels=2), lambda: f"postgresql://u:{CANARY}@h/db",
+    lambda: _laughs({"a": "x" * 1_000_000}, levels=2), lambda: deque([_laughs(0, levels=7)]),
+    lambda: Odd(a=_laughs(0, levels=7)), lambda: f"postgresql://u:{CANARY}@h/db",
     lambda: f"host=h password={CANARY}", lambda: RuntimeError("x"),
 )  # fmt: skip
 
