@@ -8,7 +8,13 @@ from typing import Any, Final
 
 from cloaca_django.core.merge import REMOVED, Write, diff, diff_keys
 from cloaca_django.core.redaction import redacted
-from cloaca_django.core.values import checked_item, checked_object, same, text_of
+from cloaca_django.core.values import (
+    checked_item,
+    checked_items,
+    checked_object,
+    same,
+    text_of,
+)
 from cloaca_django.core.wording import said
 from cloaca_django.errors import (
     ContextKeyExists,
@@ -266,11 +272,9 @@ class Context(Mapping[str, Any]):
         if not self._opened:
             return self._data
         changed = {
-            key: checked_item(key, own)[1]
-            for key, own in list(self._opened.items())
-            if not same(own, self._data[key])
+            key: own for key, own in list(self._opened.items()) if not same(own, self._data[key])
         }
-        return {**self._data, **changed} if changed else self._data
+        return {**self._data, **checked_items(changed)} if changed else self._data
 
     def _suspects(self) -> dict[str, None]:
         """Return the keys that may differ from the base."""

@@ -92,6 +92,18 @@ def checked_item(key: Any, value: Any) -> tuple[str, Json]:
         raise refusal.error("$" if name is None else _step("$", name)) from None
 
 
+def checked_items(values: Mapping[str, Any]) -> dict[str, Json]:
+    """Return top-level values whose keys are known to be fine; as ``checked``."""
+    room: _Room = [_UNWEIGHED, values]
+    result: dict[str, Json] = {}
+    for name, value in values.items():
+        try:
+            result[name] = _checked(value, 1, room)
+        except _Refused as refusal:
+            raise refusal.error(_step("$", name)) from None
+    return result
+
+
 def checked_key(key: Any) -> str:
     """Return a top-level key; as ``checked``."""
     try:
