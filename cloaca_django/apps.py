@@ -9,7 +9,7 @@ from django.utils.module_loading import module_has_submodule
 from django.utils.translation import gettext_lazy as _
 
 from cloaca_django.conf import settings
-from cloaca_django.core import redaction
+from cloaca_django.core import redaction, repeats
 from cloaca_django.errors import WorkflowsNotImported
 
 
@@ -24,6 +24,7 @@ class CloacaConfig(AppConfig):
         from cloaca_django import checks  # noqa: F401, PLC0415 - registers them
 
         redaction.add_words_from(lambda: settings.REDACT_KEYS)
+        repeats.limit_by(lambda: settings.MAX_CONTEXT_BYTES)
         for app in apps.get_app_configs():
             if module_has_submodule(app.module, "workflows"):
                 import_workflows(app.name)

@@ -16,6 +16,7 @@ from django.db import DatabaseError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from cloaca_django import clock, conf, tenant_checks
+from cloaca_django.core import registry
 from cloaca_django.dialect import facts, presence, schemas
 from cloaca_django.engine import declarations
 from cloaca_django.errors import DuplicateSchedule, InvalidConfig, nearest, shown
@@ -174,6 +175,19 @@ def short_idle_limit() -> Iterator[str]:
             )
 
 
+def tasks_longer_than_runs() -> Iterator[str]:
+    """Find tasks whose run is over before their own time is."""
+    limit = conf.settings.PIPELINE_TIMEOUT_SECONDS
+    for workflow in registry.snapshot().values():
+        for task in workflow.tasks:
+            own = task.policy.timeout_seconds
+            if limit is not None and own is not None and own > limit:
+                yield (
+                    f"task {task.name!r} of workflow {workflow.name!r} may take {own:g} s, but a "
+                    f"run ends after PIPELINE_TIMEOUT_SECONDS ({limit:g} s)"
+                )
+
+
 CHECKS: Sequence[Check] = (
     Check("E001", "CLOACA", unknown_keys, "The reference of settings lists every key."),
     Check("E002", "USE_TZ", naive_times, "Set USE_TZ = True; moments are stored in UTC."),
@@ -253,6 +267,10 @@ CHECKS: Sequence[Check] = (
     Check(
         "W031", "DATABASES", short_idle_limit,
         "Raise the limit above the longest @task(atomic=True), or shorten that task.",
+    ),
+    Check(
+        "W032", "workflows", tasks_longer_than_runs,
+        'Raise CLOACA["PIPELINE_TIMEOUT_SECONDS"], or give the task less time.',
     ),
     Check(
         "W041", "cloaca_worker", no_worker,

@@ -72,6 +72,15 @@ class WallTimeField(forms.DateTimeField):
         return None if found is None else found.replace(tzinfo=None)
 
 
+class SeenField(forms.CharField):
+    """Which state of a row the page showed. Its text is no fact of the row, so it never changes."""
+
+    widget = forms.HiddenInput
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
 def workflows(own: str) -> list[tuple[str, str]]:
     """Return the registered workflows; one that is gone stays with its schedule, and is marked."""
     known = sorted(registry.names())

@@ -13,7 +13,13 @@ from django.utils.translation import gettext_lazy
 
 from cloaca_django.admin import saying, schedule_fields, schedule_inputs, schedule_preview
 from cloaca_django.admin.run_form import context_of
-from cloaca_django.admin.schedule_fields import CATCHUP, OVERLAP, CronInput, WallTimeField
+from cloaca_django.admin.schedule_fields import (
+    CATCHUP,
+    OVERLAP,
+    CronInput,
+    SeenField,
+    WallTimeField,
+)
 from cloaca_django.conf import settings
 from cloaca_django.core import cron, options, schedule_facts
 from cloaca_django.core.context import decode
@@ -85,6 +91,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         label=gettext_lazy("Priority"), initial=0, min_value=-32_768, max_value=32_767,
         help_text=gettext_lazy("Runs with a higher one go first."),
     )  # fmt: skip
+    seen = SeenField(required=False)
 
     class Meta:
         model = CronSchedule
@@ -116,6 +123,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _show(self, row: CronSchedule) -> None:
         """Show a row's dates on its own clock, and its context without secrets."""
+        self.initial["seen"] = row.updated_at.isoformat()
         zone = _zone_of(row.timezone)
         for name in DATES:
             at = getattr(row, name)
@@ -171,6 +179,10 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         """Check each fact by itself, so that every mistake is named at its place; then together."""
         super().clean()
         given: dict[str, Any] = self.cleaned_data
+        # Else what somebody else saved meanwhile would go back to what this page showed.
+        if given.pop("seen", "") not in {"", self.initial.get("seen")}:
+            text = _("Somebody changed this schedule after you opened this page: open it again.")
+            self.add_error(None, text)
         zone = _zone_of(given.get("timezone", "UTC"))
         for name in DATES:
             if given.get(name) is not None:
@@ -195,8 +207,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error(name, saying.of_error(error))
 
     def _check_together(self) -> None:
-        facts = {name: self.cleaned_data[name] for name in self.fields if name != "workflow_name"}
-        workflow = self.cleaned_data["workflow_name"]
+        given, workflow = dict(self.cleaned_data), self.cleaned_data["workflow_name"]
+        facts = {name: value for name, value in given.items() if name != "workflow_name"}
         kept = {"context": self.instance.context, "timezone": self.instance.timezone}
         try:
             values = {**kept, **timetable.checked_values(OWNER, workflow, facts)}

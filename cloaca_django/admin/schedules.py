@@ -82,9 +82,11 @@ class ScheduleAdmin(ScheduleListAdmin):
     # -- the form
 
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        state = "enabled" if obj is None else "standing"
+        state = ["enabled"] if obj is None else ["standing"]
+        if obj is not None and self.has_change_permission(request, obj):
+            state.append("seen")
         return [
-            (None, {"fields": ["workflow_name", "name", state]}),
+            (None, {"fields": ["workflow_name", "name", *state]}),
             (_("When"), {"fields": [
                 "cron_expression", "timezone", "preview", "start_date", "end_date",
             ]}),

@@ -59,10 +59,11 @@ class ScheduleCalls(Ground):
         owner = "register_workflow_instance()"
         if not isinstance(params, Context):
             raise InvalidContextType("$", f"params must be a Context, not {type(params).__name__}")
+        workflow = options.text(owner, "workflow_name", workflow_name, low=1, high=255)
         name = options.text(owner, "instance_name", instance_name, low=1, high=255)
         given = {
             "cron_expression": cron_expression, "timezone": timezone, "context": params,
-            "name": f"{workflow_name}/{name}",
+            "name": f"{workflow}/{name}",
         }  # fmt: skip
         with self._timetable():
             made = timetable.register(self.alias, workflow_name, given, owner=owner, replaces=False)

@@ -8,7 +8,13 @@ from typing import Any, Final
 
 from cloaca_django.core.merge import REMOVED, Write, diff, diff_keys
 from cloaca_django.core.redaction import redacted
-from cloaca_django.core.values import checked_item, checked_object, same, text_of
+from cloaca_django.core.values import (
+    checked_item,
+    checked_items,
+    checked_object,
+    same,
+    text_of,
+)
 from cloaca_django.core.wording import said
 from cloaca_django.errors import (
     ContextKeyExists,
@@ -59,10 +65,13 @@ class Context(Mapping[str, Any]):
     _opened: dict[str, Any]
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
-        if isinstance(data, Context):
-            self._data = data.snapshot()
+        # Most are a dict, and the questions about abstract classes take longer than a small one.
+        if type(data) is dict:
+            self._data = checked_object(data)
         elif data is None:
             self._data = {}
+        elif isinstance(data, Context):
+            self._data = data.snapshot()
         elif isinstance(data, Mapping):
             self._data = checked_object(data)
         else:
@@ -77,7 +86,7 @@ class Context(Mapping[str, Any]):
         """Insert or replace. Raises InvalidContext for what JSON cannot hold."""
         name, item = checked_item(key, value)
         # ``context["n"] += [1]`` sets the very list that came out; it stays the context's own.
-        if self._opened.get(name) is not value:
+        if self._opened and self._opened.get(name) is not value:
             self._opened.pop(name, None)
         self._data[name] = item
         self._touched[name] = None
@@ -263,11 +272,9 @@ class Context(Mapping[str, Any]):
         if not self._opened:
             return self._data
         changed = {
-            key: checked_item(key, own)[1]
-            for key, own in list(self._opened.items())
-            if not same(own, self._data[key])
+            key: own for key, own in list(self._opened.items()) if not same(own, self._data[key])
         }
-        return {**self._data, **changed} if changed else self._data
+        return {**self._data, **checked_items(changed)} if changed else self._data
 
     def _suspects(self) -> dict[str, None]:
         """Return the keys that may differ from the base."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, TypeAlias
 
+from cloaca_django.core.repeats import LONG, MAX_RANGE, check_repeats
 from cloaca_django.core.wording import said
 from cloaca_django.errors import InvalidContext, InvalidContextType, shown
 
@@ -19,13 +20,17 @@ Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 MAX_DEPTH = 64
 MAX_KEYS = 10_000
-MAX_RANGE = 100_000
 MAX_KEY_LENGTH = 255
 # Python's own limit for turning an integer into text and back.
 MAX_DIGITS = 4_300
 
 _MAX_INTEGER = 10**MAX_DIGITS
 _SMALL = 1 << 64
+# How much is copied before anybody asks whether it is the same over and over.
+_UNWEIGHED = 1 << 16
+
+# How much may still come, in values and characters of long texts; and the value as a whole.
+_Room: TypeAlias = list[Any]
 
 # Type, by the dotted name of a class in its MRO, to the conversion that keeps its meaning.
 _CONVERSIONS = {
@@ -60,10 +65,11 @@ def checked(value: Any, path: str = "$") -> Json:
     """Return a copy of ``value`` made of exact JSON types.
 
     ``path`` names the value in errors, as ``$.order`` does. Raises InvalidContext, or
-    InvalidContextType for a Python type that JSON does not have.
+    InvalidContextType for a Python type that JSON does not have, or ContextTooLarge if the same
+    lists, dicts or texts are in it so often that it could not be stored.
     """
     try:
-        return _checked(value, path.count(".") + path.count("["))
+        return _checked(value, path.count(".") + path.count("["), [_UNWEIGHED, value])
     except _Refused as refusal:
         raise refusal.error(path) from None
 
@@ -71,18 +77,31 @@ def checked(value: Any, path: str = "$") -> Json:
 def checked_object(value: Mapping[Any, Any]) -> dict[str, Json]:
     """Return a copy of a whole context's content; as ``checked``."""
     try:
-        return _checked_object(value, 0)
+        return _checked_object(value, 0, [_UNWEIGHED, value])
     except _Refused as refusal:
         raise refusal.error("$") from None
 
 
 def checked_item(key: Any, value: Any) -> tuple[str, Json]:
     """Return one top-level key and its value; as ``checked``."""
-    name = checked_key(key)
+    name = None
     try:
-        return name, _checked(value, 1)
+        name = _checked_key(key)
+        return name, _checked(value, 1, [_UNWEIGHED, value])
     except _Refused as refusal:
-        raise refusal.error(_step("$", name)) from None
+        raise refusal.error("$" if name is None else _step("$", name)) from None
+
+
+def checked_items(values: Mapping[str, Any]) -> dict[str, Json]:
+    """Return top-level values whose keys are known to be fine; as ``checked``."""
+    room: _Room = [_UNWEIGHED, values]
+    result: dict[str, Json] = {}
+    for name, value in values.items():
+        try:
+            result[name] = _checked(value, 1, room)
+        except _Refused as refusal:
+            raise refusal.error(_step("$", name)) from None
+    return result
 
 
 def checked_key(key: Any) -> str:
@@ -116,21 +135,23 @@ def _step(path: str, step: Any) -> str:
     return f"{path}[{shown(step)}]"
 
 
-def _checked(value: Any, depth: int) -> Json:
+def _checked(value: Any, depth: int, room: _Room) -> Json:
     kind = type(value)
     if kind is str:
+        if len(value) > LONG:
+            _take(room, len(value))
         return value if value.isascii() and "\x00" not in value else _checked_text(value)
     if kind is int:
-        return value if -_SMALL < value < _SMALL else _checked_integer(value)
+        return value if -_SMALL < value < _SMALL else _checked_integer(value, room)
     if value is None or value is True or value is False:
         return value
     if kind is float:
         return value if isfinite(value) else _checked_float(value)
     if kind is dict:
-        return _checked_object(value, depth)
+        return _checked_object(value, depth, room)
     if kind is list or kind is tuple:
-        return _checked_array(value, depth)
-    return _checked_relative(value, depth)
+        return _checked_array(value, depth, room)
+    return _checked_relative(value, depth, room)
 
 
 def _checked_key(key: Any) -> str:
@@ -171,12 +192,13 @@ def _checked_text(text: str) -> str:
     return text if type(text) is str else str.__str__(text)
 
 
-def _checked_integer(value: int) -> int:
+def _checked_integer(value: int, room: _Room) -> int:
     if not -_MAX_INTEGER < value < _MAX_INTEGER:
         refused = said(
             "integer of more than %(most)d digits; store it as hexadecimal text", most=MAX_DIGITS
         )
         raise _Refused(refused)
+    _take(room, value.bit_length() // 4)
     return value
 
 
@@ -186,68 +208,90 @@ def _checked_float(value: float) -> float:
     return value
 
 
-def _checked_object(value: Mapping[Any, Any], depth: int) -> dict[str, Json]:
-    _check_depth(depth)
-    if len(value) > MAX_KEYS:
+def _checked_object(value: Mapping[Any, Any], depth: int, room: _Room) -> dict[str, Json]:
+    if depth >= MAX_DEPTH:
+        raise _too_deep()
+    count = len(value)
+    if count > MAX_KEYS:
         refused = said(
             "%(count)d keys, over %(most)s keys in one object; use an array",
-            count=len(value), most=f"{MAX_KEYS:,}",
+            count=count, most=f"{MAX_KEYS:,}",
         )  # fmt: skip
         raise _Refused(refused)
+    room[0] -= count
+    if room[0] < 0:
+        _weigh(room)
+    depth += 1
     result: dict[str, Json] = {}
     for key, item in value.items():
         name = _checked_key(key)
         try:
-            result[name] = _checked(item, depth + 1)
+            result[name] = _checked(item, depth, room)
         except _Refused as refusal:
             refusal.steps.append(name)
             raise
     return result
 
 
-def _checked_array(value: Iterable[Any], depth: int) -> list[Json]:
-    _check_depth(depth)
+def _checked_array(value: Iterable[Any], depth: int, room: _Room) -> list[Json]:
+    if depth >= MAX_DEPTH:
+        raise _too_deep()
+    depth += 1
     result: list[Json] = []
     try:
         for item in value:
-            result.append(_checked(item, depth + 1))
+            result.append(_checked(item, depth, room))
     except _Refused as refusal:
         refusal.steps.append(len(result))
         raise
+    room[0] -= len(result)
+    if room[0] < 0:
+        _weigh(room)
     return result
 
 
-def _checked_range(value: range, depth: int) -> list[Json]:
+def _checked_range(value: range, depth: int, room: _Room) -> list[Json]:
     # Its numbers are not there yet, so nothing has kept them from being more than memory holds.
     if value[MAX_RANGE:]:
         raise _Refused(
             said("a range of over %(most)s numbers; store its ends", most=f"{MAX_RANGE:,}")
         )
-    return _checked_array(value, depth)
+    return _checked_array(value, depth, room)
 
 
-def _check_depth(depth: int) -> None:
+def _too_deep() -> _Refused:
     # Also ends the walk through a list that contains itself.
-    if depth >= MAX_DEPTH:
-        raise _Refused(said("depth over %(most)d; flatten the data", most=MAX_DEPTH))
+    return _Refused(said("depth over %(most)d; flatten the data", most=MAX_DEPTH))
 
 
-def _checked_relative(value: Any, depth: int) -> Json:
+def _take(room: _Room, size: int) -> None:
+    room[0] -= size
+    if room[0] < 0:
+        _weigh(room)
+
+
+def _weigh(room: _Room) -> None:
+    check_repeats(room[1], max_depth=MAX_DEPTH)
+    room[0] = inf
+
+
+def _checked_relative(value: Any, depth: int, room: _Room) -> Json:
     """Accept what behaves as a JSON type and refuse the rest with a way to convert it."""
     if isinstance(value, str):
+        _take(room, len(value) if len(value) > LONG else 0)
         return _checked_text(value)
     if isinstance(value, int):
-        return _checked_integer(int.__index__(value))
+        return _checked_integer(int.__index__(value), room)
     if isinstance(value, float):
         return _checked_float(float.__float__(value))
     conversion = _conversion(type(value))
     if conversion is None:
         if isinstance(value, Mapping):
-            return _checked_object(value, depth)
+            return _checked_object(value, depth, room)
         if isinstance(value, range):
-            return _checked_range(value, depth)
+            return _checked_range(value, depth, room)
         if isinstance(value, (list, tuple, deque)):
-            return _checked_array(value, depth)
+            return _checked_array(value, depth, room)
     hint = conversion or "use str, numbers, bool, None, lists and dicts"
     raise _Refused(
         f"unsupported type: {_named(type(value))} is not JSON; {hint}", InvalidContextType

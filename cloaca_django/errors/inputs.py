@@ -124,15 +124,21 @@ class InvalidContextType(InvalidContext, TypeError):
 
 
 class ContextTooLarge(InvalidContext):
-    """A context, or a task's changes to it, over the size limit. Both in bytes."""
+    """A context, or a task's changes to it, over the size limit. Both in bytes.
 
-    def __init__(self, size: int, limit: int) -> None:
+    ``is_repeated``: the same values are in it many times, and ``size`` is the least it would take.
+    """
+
+    def __init__(self, size: int, limit: int, *, is_repeated: bool = False) -> None:
+        given, advice = f"context is {size} bytes", ""
+        if is_repeated:
+            given = f"context is at least {size} bytes"
+            advice = "it has the same values many times: store each once, or "
         super().__init__(
             "$",
-            f"context is {size} bytes, limit {limit}; "
-            "store the data elsewhere and pass a reference",
+            f"{given}, limit {limit}; {advice}store the data elsewhere and pass a reference",
         )
-        self.size, self.limit = size, limit
+        self.size, self.limit, self.is_repeated = size, limit, is_repeated
 
 
 class ContextKeyExists(InvalidContext):

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from types import WrapperDescriptorType
 from typing import Any
 
 _LONGEST = 80
@@ -21,6 +23,7 @@ _BRACKETS: dict[type, tuple[str, str]] = {
     set: ("{", "}"),
     frozenset: ("frozenset({", "})"),
     dict: ("{", "}"),
+    deque: ("deque([", "])"),
 }
 _LOGIN = re.compile(r"://\S*@")
 _PASSWORD = re.compile(r"(passw\w*|pwd)(\s*=\s*)('[^']*'?|[^\s&;]+)", re.IGNORECASE)
@@ -57,8 +60,22 @@ def _pieces(value: Any) -> Iterator[str]:
         yield opening
         yield from _items(value)
         yield f",{closing}" if kind is tuple and len(value) == 1 else closing
+    elif base := _plain_base(kind):
+        opening, closing = _BRACKETS[base]
+        yield f"{kind.__name__}({opening}"
+        yield from _items(value)
+        yield f"{closing})"
     else:
         yield _without_login(repr(value)[:_SEARCHED])
+
+
+def _plain_base(kind: type) -> type | None:
+    """Return whose repr a derived kind of list or dict has, which makes it to its end; or None."""
+    if kind in _BRACKETS or not (
+        isinstance(kind.__repr__, WrapperDescriptorType) or hasattr(kind, "_fields")
+    ):
+        return None
+    return next((base for base in kind.__mro__ if base in _BRACKETS), None)
 
 
 def _items(value: Iterable[Any]) -> Iterator[str]:

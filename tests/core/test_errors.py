@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ def test_every_error_is_drawn_and_public(cls: type) -> None:
         (errors.NotInTenant("x", "y"), [RuntimeError]),
         (errors.InvalidTransition("run", "Failed", "Running"), [RuntimeError]),
         (errors.IdempotencyConflict("k", "a", "b"), [ValueError]),
+        (errors.ContextTooLarge(9, 8, is_repeated=True), [errors.InvalidContext, ValueError]),
         (errors.CircularDependency("w", ["a", "a"]), [ValueError]),
     ],
 )
@@ -75,6 +77,11 @@ def test_an_error_is_what_callers_catch_and_survives_a_pickle(
         ([1, {"a": (2,)}], "[1, {'a': (2,)}]"),
         (frozenset({1}), "frozenset({1})"),
         (["x" * 100], "['" + "x" * 75 + "..."),
+        (deque([1]), "deque([1])"),
+        (OrderedDict(a=[1]), "OrderedDict({'a': [1]})"),
+        (namedtuple("Pair", "x y")(1, 2), "Pair((1, 2))"),
+        (type("Own", (list,), {})([1]), "Own([1])"),
+        (type("Told", (dict,), {"__repr__": lambda self: "<told>"})(), "<told>"),
     ],
 )
 def test_given_values_are_shown_short_and_printable(value: Any, text: str) -> None:
@@ -101,7 +108,13 @@ def test_large_values_are_not_written_out_to_be_cut() -> None:
     ring: list[Any] = []
     ring.append(ring)
     begun = time.thread_time()
-    for value in (ring, [0] * 10**6, "x" * 10**7, dict.fromkeys(range(10**5)), 10**100_000):
+    laughs: Any = [0]
+    for _ in range(10):
+        laughs = [laughs] * 10
+    shared = (laughs, deque([laughs]), OrderedDict(a=laughs), defaultdict(list, a=laughs))
+    named = (namedtuple("Pair", "x y")(laughs, 1), type("Own", (list,), {})(laughs))
+    large = (ring, [0] * 10**6, "x" * 10**7, dict.fromkeys(range(10**5)), 10**100_000)
+    for value in (*large, *shared, *named):
         assert errors.shown(value).endswith("...")
     assert errors.shown(16**4_000) == "0x1" + "0" * 74 + "..."
     assert time.thread_time() - begun < 0.1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 
 from cloaca_django import Context
-from cloaca_django.core.schedule_facts import YEAR, checked, declared, extended
+from cloaca_django.core.schedule_facts import YEAR, checked, declared, extended, run_context
 from cloaca_django.errors import (
     InvalidContext,
     InvalidContextType,
@@ -117,6 +118,17 @@ def test_a_context_is_a_copy_of_what_was_given():
     values = checked("owner()", {"context": mine})
     mine["a"].append(2)
     assert values["context"] == Context({"a": [1]})
+
+
+def test_what_a_run_is_told_of_its_schedule_is_nothing_that_a_context_can_say():
+    schedule = SimpleNamespace(id=7, timezone="UTC", cron_expression="@daily", context="{}")
+    said = dict.fromkeys(
+        ("scheduled_time", "schedule_id", "schedule_timezone", "schedule_expression"), "a lie"
+    )
+    assert run_context(schedule, START, {**said, "a": 1}) == {
+        "a": 1, "scheduled_time": START.isoformat(), "schedule_id": "7",
+        "schedule_timezone": "UTC", "schedule_expression": "@daily",
+    }  # fmt: skip
 
 
 def test_a_declaration_is_complete_and_named_after_its_workflow():

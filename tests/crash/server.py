@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -113,6 +114,22 @@ class CrashingServer:
             ).fetchall()
         for (pid,) in rows:
             psutil.Process(pid).suspend()
+
+    def fill_the_disk(self) -> None:
+        """Let no process of the server write to a file any more, until it is started anew."""
+        parent = psutil.Process(self._process.pid)
+        family = [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+
+        def limit() -> None:
+            for pid in family:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+
+        # Limits of a process are set by its own user.
+        subprocess.run(["true"], user=self._server.system_user, preexec_fn=limit, check=True)
+
+    def await_end(self) -> int:
+        """Wait until the server has ended by itself; returns its exit code."""
+        return self._process.wait(PATIENCE)
 
     def crash(self) -> None:
         """Kill every process of the server at once."""

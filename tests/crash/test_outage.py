@@ -70,6 +70,28 @@ def test_nobody_loses_its_tasks_and_schedules_make_up_for_their_times(server, se
         assert times == [due + n * timedelta(minutes=1) for n in range(len(times))]
 
 
+def test_a_server_that_cannot_write_its_log_ends_and_nothing_is_lost_or_charged(
+    server, settings, gate
+):
+    settings.CLOACA = SETTINGS
+    workflows.single("w", lambda context: gate.pass_through(), retry_attempts=1)
+    workflows.single("quick")
+    with engine(server) as runner:
+        tasks = TaskExecution.objects.using(runner.alias)
+        handles = [runner.enqueue("w") for _ in range(2)]
+        gate.await_arrival(2)
+        server.fill_the_disk()
+        # The next heartbeat is a write; the server ends of it, and cannot recover either.
+        assert server.await_end() != 0
+        gate.open()
+        connections[runner.alias].close()
+        server.start()
+        handles.append(runner.enqueue("quick"))
+        assert {handle.wait(20).status for handle in handles} == {"Completed"}
+        assert {(row.attempt, row.crashes) for row in tasks.all()} == {(1, 0)}
+        assert tasks.count() == 3
+
+
 def find_back_late(worker):
     """Let a worker's heartbeat reach the server only some time after it is there again."""
     is_back, connect = threading.Event(), worker._connect

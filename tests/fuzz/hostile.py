@@ -63,6 +63,16 @@ def _cycle() -> list[Any]:
     return ring
 
 
+def _laughs(leaf: Any, *, levels: int) -> Any:
+    """Few lists that are in each other ten times: little to have, and too much to write out.
+
+    Not so much that a failure could not be reported: a walk through it ends after seconds.
+    """
+    for _ in range(levels):
+        leaf = [leaf] * 10
+    return leaf
+
+
 def _deep(depth: int, *, is_list: bool) -> Any:
     value: Any = 1
     for _ in range(depth):
@@ -87,7 +97,9 @@ _MADE: tuple[Callable[[], Any], ...] = (
     lambda: datetime.min.replace(tzinfo=UTC), lambda: date.max,
     lambda: datetime(2026, 1, 31, tzinfo=UTC), lambda: ..., lambda: NotImplemented, lambda: (),
     lambda: _deep(63, is_list=True), lambda: _deep(65, is_list=False),
-    lambda: _deep(100_000, is_list=True), lambda: f"postgresql://u:{CANARY}@h/db",
+    lambda: _deep(100_000, is_list=True), lambda: _laughs(0, levels=7),
+    lambda: _laughs({"a": "x" * 1_000_000}, levels=2), lambda: deque([_laughs(0, levels=7)]),
+    lambda: Odd(a=_laughs(0, levels=7)), lambda: f"postgresql://u:{CANARY}@h/db",
     lambda: f"host=h password={CANARY}", lambda: RuntimeError("x"),
 )  # fmt: skip
 

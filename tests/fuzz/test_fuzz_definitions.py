@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloaca_django import DefaultRunnerConfig, WorkflowBuilder, task, workflow_params
+from cloaca_django import (
+    DefaultRunnerConfig,
+    WorkflowBuilder,
+    schedule,
+    task,
+    workflow_params,
+)
 from cloaca_django.core import config, registry, rules
 from cloaca_django.core.namespace import TaskNamespace
 from cloaca_django.core.retry import BackoffStrategy, RetryCondition, RetryPolicy
@@ -116,6 +122,29 @@ def test_any_word_about_a_workflow(key, value):
     judged(lambda: workflow_params(a=(value, key)))
     judged(lambda: registry.find(value))
     judged(lambda: TaskNamespace.from_string(key))
+
+
+@given(letters | things, letters | things, letters | things)
+def test_any_declaration_of_a_schedule(expression, zone, name):
+    def declare(**given: Any) -> None:
+        with registry.isolated():
+            schedule(expression, **given)(nothing)
+
+    judged(declare)
+    judged(lambda: declare(timezone=zone))
+    judged(lambda: declare(name=name))
+
+
+@given(NAMES | things, things)
+def test_any_constructor_of_a_workflow(name, thing):
+    judged(lambda: registry.register_workflow_constructor(name, nothing))
+    judged(lambda: registry.register_workflow_constructor("w", lambda: thing))
+
+
+@given(things, st.sampled_from(["max_attempts", "initial_delay", "max_delay", "backoff_strategy",
+                                "retry_condition", "with_jitter"]))  # fmt: skip
+def test_any_step_of_a_policy(thing, step):
+    judged(lambda: getattr(RetryPolicy.builder(), step)(thing).build())
 
 
 @given(things, things, st.sampled_from(["max_attempts", "initial_delay", "with_jitter", "backoff"]))

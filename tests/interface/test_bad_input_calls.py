@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils.translation import gettext_lazy
 
 from cloaca_django import Context, DefaultRunner, DefaultRunnerConfig, clock
@@ -27,6 +28,7 @@ from cloaca_django.errors import (
     OptionOutOfRange,
     UnknownChoice,
     UnreadableContext,
+    WouldDeadlock,
 )
 from cloaca_django.models import PipelineExecution, TaskAttempt, TaskExecution
 from tests import workflows
@@ -207,6 +209,27 @@ def test_a_bad_constructor(database_url, workflows_of_test):
         ]
     )
     assert set(threading.enumerate()) == before
+
+
+def test_an_execute_that_would_wait_for_the_callers_own_commit(site, django_user_model):
+    with transaction.atomic():
+        assert_all_refused(
+            (
+                words,
+                lambda: site.execute("w", Context({"a": 1})),
+                WouldDeadlock,
+                words,
+            )
+            for words in (
+                "execute() inside an open transaction on the same database",
+                "use enqueue()",
+            )
+        )
+        # Nothing is broken: the same block may go on, and enqueue.
+        django_user_model.objects.create(username="ann")
+        handle = site.enqueue("w")
+    assert django_user_model.objects.exists()
+    assert handle.status == RunStatus.PENDING
 
 
 def test_every_error_of_ours_is_a_cloaca_error_and_a_value_error(site):

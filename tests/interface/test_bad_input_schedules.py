@@ -5,6 +5,7 @@ One line each, its error and the words that matter. Nothing is written for any o
 
 from __future__ import annotations
 
+import functools
 import time
 import uuid
 from datetime import UTC, date, datetime
@@ -16,6 +17,7 @@ from cloaca_django.errors import (
     InvalidCronExpression,
     InvalidIdentifier,
     InvalidIdentifierType,
+    InvalidOption,
     InvalidOptionType,
     InvalidPage,
     InvalidPageType,
@@ -184,6 +186,30 @@ def test_an_unusual_expression_that_is_fine(site, expression, zone):
     found = site.get_cron_schedule(id)
     assert found["cron_expression"] == " ".join(expression.split())
     assert datetime.fromisoformat(found["next_run_at"]) > now()
+
+
+LAUGHS = functools.reduce(lambda inner, _: [inner] * 10, range(10), [0])
+NO_INSTANCES = [
+    ((["w"], "i"), InvalidOptionType, "workflow_name must be a str, not ['w']"),
+    # Ten billion numbers, were it put into the name.
+    ((LAUGHS, "i"), InvalidOptionType, "workflow_name must be a str, not [[["),
+    (("", "i"), InvalidOption, "workflow_name must have 1 to 255 characters"),
+    (("w", None), InvalidOptionType, "instance_name must be a str, not None"),
+    (("w", ""), InvalidOption, "instance_name must have 1 to 255 characters"),
+    (("w", "x" * 254), InvalidOption, "name must have 1 to 255 characters"),
+]
+
+
+def test_a_bad_workflow_or_name_of_an_instance(site):
+    assert_all_refused(
+        (
+            words,
+            lambda names=names: site.register_workflow_instance(*names, NIGHTLY, "UTC", Context()),
+            kind,
+            f"register_workflow_instance(): {words}",
+        )
+        for names, kind, words in NO_INSTANCES
+    )
 
 
 UUID_TEXT = "01234567-89ab-7cde-8f01-23456789abcd"

@@ -370,6 +370,21 @@ def test_a_server_that_ends_slow_transactions_is_a_warning(use, given, warned):
     assert ("W031" in found()) is warned
 
 
+@pytest.mark.parametrize(("limit", "warned"), [(599, True), (600, False), (None, False)])
+def test_a_task_that_may_take_longer_than_its_run_is_a_warning(settings, limit, warned):
+    settings.CLOACA = {"PIPELINE_TIMEOUT_SECONDS": limit}
+    with registry.isolated():
+        with WorkflowBuilder("w"):
+            task(id="slow", timeout_seconds=600)(nothing)
+            task(id="quick", timeout_seconds=1)(nothing)
+            task(id="usual")(nothing)
+        message = found().get("W032")
+    assert (message is not None) is warned
+    if message:
+        assert "task 'slow' of workflow 'w' may take 600 s, but a run ends after" in message.msg
+        assert "PIPELINE_TIMEOUT_SECONDS (599 s)" in message.msg
+
+
 def test_a_schedule_name_that_two_workflows_declare_is_an_error():
     with registry.isolated():
         for name in ("one", "two"):

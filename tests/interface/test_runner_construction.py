@@ -206,6 +206,18 @@ def test_an_old_sqlite_is_refused_before_a_table_is_made(own_databases, monkeypa
     assert not (tmp_path / "app.db").exists()
 
 
+@pytest.mark.skipif(is_file, reason="Django has no such limit for a file")
+def test_an_old_postgresql_is_refused_before_a_table_is_made(make_database, monkeypatch):
+    url = make_database("antique")
+    monkeypatch.setattr(type(connection.features), "minimum_database_version", (99,), raising=True)
+    with pytest.raises(DatabaseUnreachable, match="PostgreSQL 99 or later is required") as caught:
+        DefaultRunner(url)
+    assert "found" in str(caught.value)
+    monkeypatch.undo()
+    with DefaultRunner(url) as runner:
+        assert PipelineExecution.objects.using(runner.alias).count() == 0
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_file_that_cannot_be_written_is_named(own_databases, tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)

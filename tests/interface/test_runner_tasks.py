@@ -69,6 +69,28 @@ def test_what_json_cannot_hold_fails_the_task_and_names_the_key(runner, value):
     assert "$.bad" in result.error_message
 
 
+def test_changes_that_repeat_one_list_without_end_fail_their_task_and_nothing_else(runner):
+    laughs = 0
+    for _ in range(10):
+        laughs = [laughs] * 10
+
+    def in_place(context):
+        context["rows"].append(laughs)
+
+    bodies = {"set": workflows.writes("x", laughs), "returned": lambda context: {"x": laughs}}
+    tasks = [
+        (id, body, {"retry_attempts": 1})
+        for id, body in {**bodies, "in_place": in_place, "fine": workflows.writes("y", 1)}.items()
+    ]
+    workflows.define("w", *tasks)
+    result = run(runner, rows=[])
+    assert result.status == "Failed"
+    assert result.final_context.to_dict() == {"rows": [], "y": 1}
+    errors = {task.task_name: task.error or "" for task in result.task_results}
+    refused = {name for name, text in errors.items() if "it has the same values many" in text}
+    assert refused == {"set", "returned", "in_place"}
+
+
 def test_a_task_that_fails_twice_is_tried_three_times(runner):
     calls = []
 

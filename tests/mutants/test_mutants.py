@@ -18,6 +18,7 @@ from tests.mutants.patching import PATCHES, apply, copy_of_tree
 PATIENCE = 400.0
 RACES = "tests/concurrency"
 CRASHES = "tests/crash"
+TENANCY = "tests/tenancy"
 SITE = "tests/tenants"
 # A site with tenants is on PostgreSQL, with settings of its own.
 TENANTS = "tenants"
@@ -143,6 +144,11 @@ MUTANTS = [
         "unordered_parks",
         f"{RACES}/test_schedule_races.py"
         "::test_whoever_brings_the_code_is_not_overtaken_by_a_park[UPDATE cloaca_schedule]",
+        database="postgresql",
+    ),
+    Mutant(
+        "no_engine_schema_check",
+        f"{TENANCY}/test_isolation.py::test_a_pooler_that_drops_the_startup_options_is_found_out",
         database="postgresql",
     ),
     Mutant(

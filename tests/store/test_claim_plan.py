@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
+from django.db import connection
 
 from cloaca_django.core.states import TaskStatus
-from cloaca_django.dialect import sql
+from cloaca_django.dialect import postgresql, sql
 from cloaca_django.engine import claiming, recovery
 from cloaca_django.engine.retention import Pruner
+from cloaca_django.models import TaskExecution
 from tests import workflows
+from tests.engine.world import START
 from tests.store.rows import (
     IS_FILE,
     cost_of,
@@ -170,6 +174,32 @@ def test_a_backlog_that_can_be_claimed_does_not_make_one_claim_dearer(make_world
     refresh_statistics()
     claim_cost(world)
     assert claim_cost(world) <= 2 * before
+
+
+@pytest.mark.skipif(IS_FILE, reason="no snapshot keeps what is dead in the index of a file")
+def test_what_an_old_snapshot_keeps_in_the_index_does_not_make_the_claim_dearer(
+    make_world, monkeypatch
+):
+    monkeypatch.setattr(claiming, "LOW_MARGIN", 0)
+    workflows.single("w")
+    world = make_world()
+    claim_cost(world)
+    before = claim_cost(world)
+    with postgresql.connect(connection.get_connection_params()) as reader:
+        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM cloaca_task")
+        # As minutes of work leave them, in one go: entries that no vacuum may take away.
+        runs_of("w", MANY, TaskStatus.READY)
+        ready = TaskExecution.objects.filter(status=TaskStatus.READY)
+        assert ready.update(status=TaskStatus.COMPLETED, finished_at=START) == MANY
+        refresh_statistics()
+        world.turn.claimer.next_full_scan = 0.0
+        # A look at everything is what they make dear, and it is rare.
+        assert claim_cost(world) > 4 * before
+        world.turn.claimer.next_full_scan = math.inf
+        claim_cost(world)
+        assert claim_cost(world) <= 2 * before
+        reader.execute("COMMIT")
 
 
 def test_promotion_takes_what_is_due_and_not_the_rest(make_world):

@@ -70,6 +70,28 @@ def test_a_change_is_planned_anew_and_touches_nothing_else(planner):
     assert (found.priority, found.start_date) == (7, row.start_date)
 
 
+def test_who_saves_what_another_changed_meanwhile_is_told_and_changes_nothing(planner):
+    row = made()
+    form = planner.get(url("change", row.pk)).context["adminform"].form
+    shown = {name: form[name].value() for name in form.fields}
+    typed = {name: "" if value is None else value for name, value in shown.items()}
+    first = planner.post(url("change", row.pk), {**typed, "cron_expression": "0 4 * * *"})
+    assert first.status_code == 302
+    said = refused(planner, ("change", row.pk), **{**typed, "priority": "9"})
+    assert said == {
+        "__all__": ["Somebody changed this schedule after you opened this page: open it again."]
+    }
+    assert LogEntry.objects.count() == 1
+    text = page(planner, "change", row.pk)
+    seen = CronSchedule.objects.get().updated_at.isoformat()
+    assert f'<input type="hidden" name="seen" value="{seen}"' in text
+    again = {**typed, "cron_expression": "0 4 * * *", "priority": "9", "seen": seen}
+    assert planner.post(url("change", row.pk), again).status_code == 302
+    found = CronSchedule.objects.get()
+    assert (found.cron_expression, found.priority) == ("0 4 * * *", 9)
+    assert refused(planner, ("change", row.pk), **{**again, "seen": "x\x00"})
+
+
 def test_the_form_of_a_schedule_does_not_enable_or_disable_it(planner):
     row = made()
     planner.post(url("change", row.pk), {**TYPED, "enabled": "", "priority": "2"})

@@ -83,6 +83,7 @@ def test_one_field_is_changed_and_the_others_stay_left_out(planner):
     assert context_of_the_row() == {
         "more": 1, "source_id": "erp", "batch_size": 9, "dry_run": True,
     }  # fmt: skip
+    typed = as_typed(shown_form(planner, row))
     planner.post(url("change", row.pk), {**typed, "input-batch_size": ""})
     assert "batch_size" not in context_of_the_row()
 
