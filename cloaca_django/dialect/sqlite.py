@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
@@ -38,6 +38,7 @@ ERROR = sqlite3.Error
 FULL, NORMAL = "FULL", "NORMAL"
 
 BEGIN = "BEGIN IMMEDIATE"
+COMMIT = "COMMIT"
 # How long SQLite itself tries for a file that somebody writes to.
 TRY_SECONDS = 0.005
 # What takes longer to begin has waited for somebody.
@@ -194,7 +195,7 @@ class SqliteTransport:
     ) -> sqlite3.Cursor:
         """Run a statement; one that finds the file busy did nothing, and is tried again.
 
-        Not inside of a transaction: what it has read is old for as long as it lasts.
+        Inside of a transaction only its end is: what it has read is old for as long as it lasts.
         """
         end = 0.0
         while True:
@@ -202,8 +203,8 @@ class SqliteTransport:
                 found: sqlite3.Cursor = self.connection.execute(text, params)
             except sqlite3.OperationalError as error:
                 end = end or clock.monotonic() + self._patience
-                is_hopeless = self.connection.in_transaction or _code_of(error) not in _BUSY
-                if is_hopeless or clock.monotonic() > end:
+                is_inside = self.connection.in_transaction and text != COMMIT
+                if is_inside or _code_of(error) not in _BUSY or clock.monotonic() > end:
                     raise
             else:
                 return found
@@ -221,7 +222,7 @@ class SqliteTransport:
         try:
             self._patiently(BEGIN)
             self.waited = clock.monotonic() - begin > WAITED_SECONDS
-            with _ended(self.connection):
+            with _ended(self.connection, self._patiently):
                 yield
         finally:
             # Not inside of a transaction that could not be ended: there it cannot be changed.
@@ -249,11 +250,11 @@ class SqliteTransport:
 
 
 @contextmanager
-def _ended(connection: sqlite3.Connection) -> Iterator[None]:
+def _ended(connection: sqlite3.Connection, execute: Callable[[str], object]) -> Iterator[None]:
     """Commit the open transaction after the block, or roll it back."""
     try:
         yield
-        connection.execute("COMMIT")
+        execute(COMMIT)
     except BaseException:
         # The error may have ended the transaction already (disk full, I/O error).
         if connection.in_transaction:
@@ -345,7 +346,7 @@ def site_transaction(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
     make_ready(wrapper)
     with wrapper.wrap_database_errors:
         wrapper.connection.execute(BEGIN)
-        with _ended(wrapper.connection):
+        with _ended(wrapper.connection, wrapper.connection.execute):
             yield
 
 
