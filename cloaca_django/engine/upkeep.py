@@ -30,7 +30,10 @@ class Sweep:
     """The sweep of one schema, and when it is due next."""
 
     def __init__(self) -> None:
-        self._next_at = clock.monotonic() + settings.SWEEP_SECONDS
+        # Soon, or workers that die again and again would never come to it. Not at once: after an
+        # outage that this one knows nothing of, who lives has the time of a beat to say so.
+        first = min(settings.HEARTBEAT_SECONDS, settings.SWEEP_SECONDS)
+        self._next_at = clock.monotonic() + first
 
     def is_due(self) -> bool:
         """Say whether its time has come."""

@@ -301,6 +301,17 @@ def test_a_sweep_that_failed_is_due_until_one_succeeds(pair, settings, monkeypat
     assert due.seconds_to_next() == 10
 
 
+def test_the_first_sweep_leaves_the_others_the_time_of_a_beat(world, settings):
+    """One that dies again and again would never come to a later one."""
+    settings.CLOACA = {"HEARTBEAT_SECONDS": 5, "SWEEP_SECONDS": 10}
+    due = Sweep()
+    assert due.seconds_to_next() == 5
+    world.pass_by(5)
+    assert due.is_due()
+    settings.CLOACA = {"HEARTBEAT_SECONDS": 5, "SWEEP_SECONDS": 2}
+    assert Sweep().seconds_to_next() == 2
+
+
 def broken(*_, **__):
     raise OperationalError("database is locked")
 
