@@ -29,7 +29,13 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin
 from cloaca_django.databases import Database
-from cloaca_django.dialect import Session, explained, schemas, site_session, submitting
+from cloaca_django.dialect import (
+    Session,
+    explained,
+    schemas,
+    site_session,
+    submitting,
+)
 from cloaca_django.engine import (
     eager,
     inputs,
@@ -46,8 +52,6 @@ from cloaca_django.engine.turn import Turn
 from cloaca_django.errors import RunnerClosed, WouldDeadlock
 from cloaca_django.handles import RunHandle
 from cloaca_django.tracing import Quiet
-
-_USE_ENQUEUE = "use enqueue(), which writes the run in your transaction and returns a handle"
 
 
 class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
@@ -373,21 +377,6 @@ class DefaultRunner(ManyCalls, RunCalls, OperatorCalls, ScheduleCalls):
             return
         with tenancy.bound(self.alias, schema), notices.within(self.alias, schema):
             yield
-
-    def _check_may_wait(self) -> None:
-        if connections[self.alias].in_atomic_block:
-            raise WouldDeadlock(
-                "execute() inside an open transaction on the same database waits for a run that"
-                " no worker can see before the transaction commits",
-                _USE_ENQUEUE,
-            )
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        raise WouldDeadlock(
-            "execute() would block the event loop", "await aexecute(), or use enqueue()"
-        )
 
     def _started_turn(self) -> Turn:
         """Return the turn of the worker, started on first use, and again in a forked child."""

@@ -75,7 +75,8 @@ class WallTimeField(forms.DateTimeField):
 class SeenField(forms.CharField):
     """Which state of a row the page showed. Its text is no fact of the row, so it never changes."""
 
-    widget = forms.HiddenInput
+    # Or a browser would keep the old one when the page is loaded anew.
+    widget = forms.HiddenInput(attrs={"autocomplete": "off"})
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return False

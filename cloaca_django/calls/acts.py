@@ -15,6 +15,7 @@ from cloaca_django.dialect import (
     Session,
     facts,
     is_disconnected,
+    is_in_transaction,
     open_session,
     site_session,
 )
@@ -44,7 +45,7 @@ def acting(alias: str, *, shown: str) -> Iterator[Session]:
         yield site_session(alias)
         return
     caller = connections[alias]
-    if caller.in_atomic_block and facts.has_one_writer(caller):
+    if is_in_transaction(caller) and facts.has_one_writer(caller):
         raise WouldDeadlock(
             "this act has a transaction of its own, which would wait for the one that is open"
             " here: the database takes one writer at a time",
@@ -69,7 +70,7 @@ def acting(alias: str, *, shown: str) -> Iterator[Session]:
 
 def _is_seen_here(caller: BaseDatabaseWrapper, error: RunNotFound | ScheduleNotFound) -> bool:
     """Say whether the caller's open transaction has what the act did not find."""
-    if not caller.in_atomic_block or caller.needs_rollback:
+    if not is_in_transaction(caller) or caller.needs_rollback:
         return False
     model = PipelineExecution if isinstance(error, RunNotFound) else CronSchedule
     return model.objects.using(caller.alias).filter(pk=str(error.id)).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,11 +11,14 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from cloaca_django.core.context import Context
-from cloaca_django.dialect import Session
+from cloaca_django.dialect import Session, is_by_hand, is_in_transaction
 from cloaca_django.engine.submission import Options
 from cloaca_django.engine.turn import Turn
+from cloaca_django.errors import WouldDeadlock
 from cloaca_django.handles import RunHandle
 from cloaca_django.tracing import Quiet
+
+_USE_ENQUEUE = "use enqueue(), which writes the run in your transaction and returns a handle"
 
 
 class Ground:
@@ -48,7 +52,19 @@ class Ground:
 
     def _check_may_wait(self) -> None:
         """Raise WouldDeadlock where a wait would hold up what it waits for."""
-        raise NotImplementedError
+        if is_in_transaction(connections[self.alias]):
+            raise WouldDeadlock(
+                "execute() inside an open transaction on the same database waits for a run that"
+                " no worker can see before the transaction commits",
+                _USE_ENQUEUE,
+            )
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise WouldDeadlock(
+            "execute() would block the event loop", "await aexecute(), or use enqueue()"
+        )
 
     def _poll_seconds(self) -> float:
         """Return how often a wait looks."""
@@ -71,12 +87,15 @@ class Ground:
     def _after_commit(self, call: Callable[[], None]) -> None:
         """Call when the caller's transaction commits; at once if there is none.
 
-        Of a commit by hand nobody tells; the database announces what was written itself.
+        For who commits by hand Django calls when autocommit is on again.
         """
-        connection = connections[self.alias]
-        if connection.in_atomic_block:
+        if is_by_hand(connections[self.alias]):
+            # Only inside of a block does it take the call.
+            with transaction.atomic(using=self.alias):
+                transaction.on_commit(call, using=self.alias)
+        elif connections[self.alias].in_atomic_block:
             transaction.on_commit(call, using=self.alias)
-        elif connection.get_autocommit():
+        else:
             call()
 
     def _own_turn(self) -> Turn | None:

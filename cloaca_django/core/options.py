@@ -104,7 +104,8 @@ def text(owner: str, option: str, value: Any, *, low: int = 0, high: int | None 
         raise InvalidOption(owner, option, value, rule=f"must have {span} characters")
     if "\x00" in value or (not value.isascii() and _has_surrogate(value)):
         raise InvalidOption(owner, option, value, rule="must not contain NUL or surrogates")
-    return value
+    # Exactly a str: the words that a class has for its values, as an Enum has, are not stored.
+    return str.__str__(value)
 
 
 def queue_name(owner: str, option: str, value: Any) -> str:
@@ -114,7 +115,7 @@ def queue_name(owner: str, option: str, value: Any) -> str:
         raise InvalidOptionType(owner, option, value, rule=rule)
     if not QUEUE_NAME.fullmatch(value):
         raise InvalidOption(owner, option, value, rule=rule)
-    return value
+    return str.__str__(value)
 
 
 def priority(owner: str, option: str, value: Any) -> int:

@@ -15,6 +15,8 @@ from cloaca_django.errors import ContextTooLarge
 DEFAULT_LIMIT = 1024 * 1024
 # What is shorter costs next to nothing in each place, and keeping account of it would cost more.
 LONG = 128
+# How many times the limit what is repeated may be: the exact size is asked when it is stored.
+LEEWAY = 8
 # As many numbers of a range are weighed, which is as many as a context takes.
 MAX_RANGE = 100_000
 
@@ -43,7 +45,8 @@ def check_repeats(value: Any, *, max_depth: int) -> None:
     scale = _Scale(max_depth)
     size = scale.weight_of(value, 0)
     limit = _Limit.in_bytes()
-    if scale.repeated > limit:
+    # What a worker remembers of a run shares its texts; the whole of a run may be above the limit.
+    if scale.repeated > LEEWAY * limit:
         raise ContextTooLarge(min(size, _ENDLESS), limit, is_repeated=True)
 
 
@@ -80,10 +83,12 @@ class _Scale:
                 return 2 * len(value[:MAX_RANGE])
         if depth >= self._max_depth:
             return 0
+        # One comma fewer than there are values.
+        empty = 2 - bool(value)
         if kind is dict or isinstance(value, Mapping):
-            return 2 + _weight_of_keys(value) + self._weight_inside(value.values(), depth + 1)
+            return empty + _weight_of_keys(value) + self._weight_inside(value.values(), depth + 1)
         if kind is list or isinstance(value, (list, tuple, deque)):
-            return 2 + self._weight_inside(value, depth + 1)
+            return empty + self._weight_inside(value, depth + 1)
         return 1
 
     def _weight_inside(self, values: Iterable[Any], depth: int) -> int:

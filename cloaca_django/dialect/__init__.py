@@ -11,6 +11,7 @@ from django.db import connections, transaction
 from django.db import utils as django_errors
 
 from cloaca_django.dialect import postgresql, schemas, sqlite
+from cloaca_django.dialect.past_django import is_by_hand, is_in_transaction
 from cloaca_django.dialect.session import LOOK, WORK, Lanes, Row, Session
 from cloaca_django.dialect.trunk import Trunk
 
@@ -32,7 +33,9 @@ __all__ = [
     "close_pool",
     "explained",
     "in_short",
+    "is_by_hand",
     "is_disconnected",
+    "is_in_transaction",
     "is_transient",
     "locked",
     "open_session",
@@ -80,7 +83,12 @@ class DjangoTransport:
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[None]:
         # A savepoint when the caller is in a transaction: its commit decides.
-        with transaction.atomic(using=self.wrapper.alias):
+        wrapper = self.wrapper
+        if wrapper.vendor == "sqlite" and is_by_hand(wrapper):
+            with sqlite.savepoint_by_hand(wrapper):
+                yield
+            return
+        with transaction.atomic(using=wrapper.alias):
             yield
 
     def insist(self) -> None:

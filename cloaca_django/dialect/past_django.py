@@ -12,8 +12,22 @@ if TYPE_CHECKING:
 
 
 def is_watched(wrapper: BaseDatabaseWrapper) -> bool:
-    """Say whether somebody watches the queries of a connection, and so must see ours."""
-    return bool(wrapper.execute_wrappers or wrapper.queries_logged)
+    """Say whether somebody watches the queries of a connection, and so must see ours.
+
+    Who replaces its ``cursor`` does, too: Django's tests refuse queries in that way.
+    """
+    return bool(wrapper.execute_wrappers or wrapper.queries_logged or "cursor" in vars(wrapper))
+
+
+def is_by_hand(wrapper: BaseDatabaseWrapper) -> bool:
+    """Say whether the caller commits by hand on a connection, outside of Django's blocks."""
+    is_open = wrapper.connection is not None
+    return is_open and not (wrapper.in_atomic_block or wrapper.autocommit)
+
+
+def is_in_transaction(wrapper: BaseDatabaseWrapper) -> bool:
+    """Say whether what is written on a connection now is committed later, by somebody else."""
+    return wrapper.in_atomic_block or is_by_hand(wrapper)
 
 
 def make_ready(wrapper: BaseDatabaseWrapper) -> None:

@@ -158,9 +158,11 @@ class Session:
         """Return a moment as this database reads it."""
         return None if value is None else value.isoformat()
 
-    @property
-    def has_company(self) -> bool | None:
-        """Whether the last transaction had to wait for another writer; None: nobody knows."""
+    def had_company(self) -> bool | None:
+        """Say whether a transaction since the last call had to wait for another writer.
+
+        None: there was none, or nobody knows.
+        """
         return None
 
     # -- submit

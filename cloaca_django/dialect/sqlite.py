@@ -19,7 +19,7 @@ from django.db import transaction
 
 from cloaca_django import clock
 from cloaca_django.dialect import rows, sql
-from cloaca_django.dialect.past_django import is_watched, make_ready
+from cloaca_django.dialect.past_django import is_by_hand, is_watched, make_ready
 from cloaca_django.dialect.session import Lanes, Row, Session, in_order
 from cloaca_django.dialect.sql_sqlite import (
     FRAGMENTS,
@@ -41,6 +41,7 @@ BEGIN = "BEGIN IMMEDIATE"
 COMMIT = "COMMIT"
 # How long SQLite itself tries for a file that somebody writes to.
 TRY_SECONDS = 0.005
+PAUSE_SECONDS = 0.0005
 # What takes longer to begin has waited for somebody.
 WAITED_SECONDS = 0.0005
 
@@ -53,7 +54,10 @@ def _plain(value: Any) -> Any:
         raise sqlite3.DataError(f"{value} is no number that the database can calculate with")
     if type(value) in _PLAIN:
         return value
-    return str(value) if isinstance(value, str) else SqliteSession.to_json(value)
+    if isinstance(value, str):
+        # What it holds: a class may have words of its own for it, as an Enum has.
+        return str.__str__(value)
+    return value if isinstance(value, int | float) else SqliteSession.to_json(value)
 
 
 MAX_LANES = 200  # a compound SELECT has at most 500 parts
@@ -130,9 +134,11 @@ class SqliteSession(Session):
     def times(self, row: Row) -> rows.RunTimes:
         return rows.RunTimes(*map(self.aware, row))
 
-    @property
-    def has_company(self) -> bool | None:
-        return getattr(self.transport, "waited", None)
+    def had_company(self) -> bool | None:
+        waited: bool | None = getattr(self.transport, "waited", None)
+        if waited is not None:
+            self.transport.waited = None  # type: ignore[attr-defined]
+        return waited
 
     def has_changed(self) -> bool:
         version = self.transport.execute("PRAGMA data_version", {})[0][0]
@@ -159,14 +165,15 @@ def _native(text: str) -> str:
 
 
 class SqliteTransport:
-    """A connection of the engine's own: WAL, IMMEDIATE and a patience, whatever the site's.
+    """A connection of the engine's own: WAL, IMMEDIATE and a patience of its own.
 
-    It tries for the file every other millisecond. SQLite's own wait gets longer with each try, up
-    to 100 ms, and is passed over again and again beside somebody who writes all the time.
+    It tries for the file every two milliseconds. SQLite's own wait gets longer with each try, up to
+    100 ms, and so loses to a writer that never pauses.
     """
 
     is_closed = False
-    waited = False
+    # Whether the last transaction had to wait; None: there was none since somebody asked.
+    waited: bool | None = None
 
     def __init__(self, params: Mapping[str, Any], *, patience: float) -> None:
         wanted = {k: v for k, v in params.items() if k in {"database", "uri"}}
@@ -185,17 +192,15 @@ class SqliteTransport:
     def _use_wal(self) -> None:
         """Switch a file to WAL. While somebody writes to it that fails at once, without a wait."""
         try:
-            self._patiently("PRAGMA journal_mode = WAL", pause=0.02)
+            self._patiently("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError:
             self.connection.close()
             raise
 
-    def _patiently(
-        self, text: str, params: Mapping[str, Any] = _NO_PARAMS, *, pause: float = 0.0
-    ) -> sqlite3.Cursor:
+    def _patiently(self, text: str, params: Mapping[str, Any] = _NO_PARAMS) -> sqlite3.Cursor:
         """Run a statement; one that finds the file busy did nothing, and is tried again.
 
-        Inside of a transaction only its end is: what it has read is old for as long as it lasts.
+        Inside a transaction only COMMIT is: its snapshot would stay stale.
         """
         end = 0.0
         while True:
@@ -208,8 +213,8 @@ class SqliteTransport:
                     raise
             else:
                 return found
-            if pause:
-                clock.sleep(pause)
+            # SQLite has waited already, but not for everything that it calls busy.
+            clock.sleep(PAUSE_SECONDS)
 
     def execute(self, text: str, params: Mapping[str, Any]) -> list[Row]:
         return self._patiently(_native(text), params).fetchall()
@@ -220,9 +225,8 @@ class SqliteTransport:
         self._insists = False
         begin = clock.monotonic()
         try:
-            self._patiently(BEGIN)
-            self.waited = clock.monotonic() - begin > WAITED_SECONDS
-            with _ended(self.connection, self._patiently):
+            with _transaction(self.connection, self._patiently):
+                self.waited = clock.monotonic() - begin > WAITED_SECONDS
                 yield
         finally:
             # Not inside of a transaction that could not be ended: there it cannot be changed.
@@ -250,9 +254,13 @@ class SqliteTransport:
 
 
 @contextmanager
-def _ended(connection: sqlite3.Connection, execute: Callable[[str], object]) -> Iterator[None]:
-    """Commit the open transaction after the block, or roll it back."""
+def _transaction(
+    connection: sqlite3.Connection, execute: Callable[[str], object]
+) -> Iterator[None]:
+    """Run the block in a transaction that takes the file at once."""
     try:
+        # Inside: what interrupts the wait for the file may come when it is over.
+        execute(BEGIN)
         yield
         execute(COMMIT)
     except BaseException:
@@ -335,23 +343,47 @@ def site_transaction(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
     Django need not know of it, unless the caller is in one of its own. It takes the file at once:
     what begins by reading cannot always go on to write.
     """
-    if not (wrapper.in_atomic_block or wrapper.get_autocommit()):
-        # The caller commits by hand, and the end of an atomic() would commit for them.
-        yield
+    make_ready(wrapper)
+    if is_by_hand(wrapper):
+        with savepoint_by_hand(wrapper):
+            yield
         return
     if is_watched(wrapper) or wrapper.in_atomic_block:
         with transaction.atomic(using=wrapper.alias):
             yield
         return
-    make_ready(wrapper)
-    with wrapper.wrap_database_errors:
-        wrapper.connection.execute(BEGIN)
-        with _ended(wrapper.connection, wrapper.connection.execute):
+    own = wrapper.connection
+    try:
+        with wrapper.wrap_database_errors, _transaction(own, own.execute):
             yield
+    finally:
+        if own.in_transaction:
+            # It could be ended neither way, and Django knows nothing of it.
+            wrapper.close()
+
+
+@contextmanager
+def savepoint_by_hand(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
+    """Make a part of a caller's own transaction all or nothing; the caller commits.
+
+    Where none is open yet, the end of an ``atomic()`` would commit for them.
+    """
+    own = wrapper.connection
+    with wrapper.wrap_database_errors:
+        if not own.in_transaction:
+            own.execute(BEGIN)
+        own.execute("SAVEPOINT cloaca")
+        try:
+            yield
+        except BaseException:
+            own.execute("ROLLBACK TO cloaca")
+            raise
+        finally:
+            own.execute("RELEASE cloaca")
 
 
 # Somebody else has the file; the statement did nothing.
-_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL})
 
 # The primary result codes after which the same statement may succeed: the file is busy or locked,
 # memory, disk or an interrupt. Every other OperationalError is a defect that stays.

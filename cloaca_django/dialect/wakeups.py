@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("cloaca_django.worker")
 
 WAL_SECONDS = 0.02
-CROWD_SECONDS = 0.005
 
 
 class Watcher:
@@ -103,11 +102,8 @@ class ListenWatcher(Watcher):
             sources.register(self._ear, selectors.EVENT_READ)
             while not self.stopping.is_set():
                 sources.select()
-                notes = list(connection.notifies(timeout=0))
-                for note in notes:
+                for note in connection.notifies(timeout=0):
                     self._heard(note.payload)
-                if len(notes) > 1:
-                    self.stopping.wait(CROWD_SECONDS)
 
 
 class WalWatcher(Watcher):

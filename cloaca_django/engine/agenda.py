@@ -145,6 +145,9 @@ class Pace:
         if started > end:
             self._span = started, ended
             return seconds
+        if ended < begin:
+            # Its outcome comes late; what ran since then is known better.
+            return seconds
         self._span = min(begin, started), max(end, ended)
         return max(0.0, begin - started) + max(0.0, ended - end)
 

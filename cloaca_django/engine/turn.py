@@ -222,8 +222,9 @@ class Turn(Carrier):
             self._waits_for_locks = False
 
     def _note_company(self, session: Session) -> None:
-        if session.has_company is not None:
-            self._crowd.note(found_waiting=session.has_company)
+        company = session.had_company()
+        if company is not None:
+            self._crowd.note(found_waiting=company)
 
     # -- what is due
 

@@ -70,10 +70,11 @@ def test_a_transaction_waits_for_the_writer_and_says_so(writer, monkeypatch):
             assert session.clock()
         thread.join()
         assert set(refused) == {sqlite3.SQLITE_BUSY}
-        assert session.has_company
+        assert session.had_company()
+        assert session.had_company() is None, "it was said"
         with session.transaction():
             assert session.clock()
-        assert not session.has_company
+        assert session.had_company() is False
 
 
 def test_a_writer_that_goes_on_is_an_error_when_patience_ends(writer):

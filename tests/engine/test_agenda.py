@@ -140,6 +140,13 @@ def test_a_pace_without_ends_has_stalled_and_is_forgotten():
     assert pace.prefetch() == 0
 
 
+def test_an_outcome_that_comes_very_late_costs_its_own_time_only():
+    pace = Pace(4)
+    pace.note(0.001, started=10.0)
+    pace.note(0.001, started=1.0)
+    assert pace.prefetch() == int(1.98 * PREFETCH_SECONDS / 0.00198)
+
+
 class TestLoop:
     """How long a turn rests, as its thread would ask."""
 
@@ -279,7 +286,7 @@ def test_nor_beside_other_writers_of_a_file_unless_it_must_wait_for_them(world, 
     """Nobody announces anything there: a crowd is who writes whenever the turn wants to."""
     pauses = Pauses(time, monkeypatch)
     for has_company in (False, True):
-        monkeypatch.setattr(type(world.session), "has_company", has_company)
+        monkeypatch.setattr(type(world.session), "had_company", lambda _, said=has_company: said)
         pauses.taken.clear()
         for _ in range(10):
             world.turn.agenda.wake()
