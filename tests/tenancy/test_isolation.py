@@ -232,6 +232,8 @@ def without_startup_options(params):
 postgresql_connect = postgresql.connect
 
 
+# The mark lets it run by itself: who drops roles does so on the site's own database.
+@pytest.mark.django_db(transaction=True)
 def test_a_pooler_that_drops_the_startup_options_is_found_out(
     url, server, open_tenant, marking, monkeypatch
 ):
