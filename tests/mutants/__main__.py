@@ -1,6 +1,6 @@
 """Lets the soak look for each mutant: which of the missing guards real workers stumble over.
 
-A directed test misses every guard (``test_mutants``); this shows what chance alone finds.
+A directed test notices the lack of each (``test_mutants``); this shows what chance alone finds.
 """
 
 from __future__ import annotations
