@@ -29,13 +29,7 @@ from cloaca_django.core.context import Context
 from cloaca_django.core.result import PipelineResult
 from cloaca_django.core.states import Origin
 from cloaca_django.databases import Database
-from cloaca_django.dialect import (
-    Session,
-    explained,
-    schemas,
-    site_session,
-    submitting,
-)
+from cloaca_django.dialect import Session, explained, schemas, site_session, submitting
 from cloaca_django.engine import (
     eager,
     inputs,

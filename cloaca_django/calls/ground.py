@@ -1,4 +1,4 @@
-"""What the calls of a runner stand on. ``DefaultRunner`` provides it."""
+"""What the calls of a runner stand on. ``DefaultRunner`` provides what is not here."""
 
 from __future__ import annotations
 

@@ -32,12 +32,12 @@ class _Limit:
 
 
 def limit_by(in_bytes: Callable[[], int]) -> None:
-    """Let repetitions add up to ``in_bytes()`` at most."""
+    """Let repetitions add up to ``LEEWAY`` times ``in_bytes()`` at most."""
     _Limit.in_bytes = staticmethod(in_bytes)
 
 
 def check_repeats(value: Any, *, max_depth: int) -> None:
-    """Raise ContextTooLarge if what is in ``value`` more than once makes it too large to store.
+    """Raise ContextTooLarge if what is in ``value`` more than once makes it far too large to store.
 
     What is there once counts not, whatever its size: it may be what a task received. Takes as long
     as there are values in memory. What is deeper than ``max_depth`` is not looked at.

@@ -49,7 +49,10 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of a batch as a parameter. Raises what JSON without such a number leads to."""
+    """Return a value of a batch as a parameter. Raises DataError for infinity and NaN.
+
+    SQLite would calculate NULL with them.
+    """
     if isinstance(value, float) and not isfinite(value):
         raise sqlite3.DataError(f"{value} is no number that the database can calculate with")
     if type(value) in _PLAIN:
@@ -135,9 +138,10 @@ class SqliteSession(Session):
         return rows.RunTimes(*map(self.aware, row))
 
     def had_company(self) -> bool | None:
-        waited: bool | None = getattr(self.transport, "waited", None)
-        if waited is not None:
-            self.transport.waited = None  # type: ignore[attr-defined]
+        own = self.transport
+        if not isinstance(own, SqliteTransport):
+            return None
+        waited, own.waited = own.waited, None
         return waited
 
     def has_changed(self) -> bool:
@@ -344,7 +348,9 @@ def site_transaction(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
     what begins by reading cannot always go on to write.
     """
     make_ready(wrapper)
-    if is_by_hand(wrapper):
+    own = wrapper.connection
+    if not wrapper.in_atomic_block and (is_by_hand(wrapper) or own.in_transaction):
+        # The latter: with a BEGIN of their own, which Django does not know of either.
         with savepoint_by_hand(wrapper):
             yield
         return
@@ -352,7 +358,6 @@ def site_transaction(wrapper: BaseDatabaseWrapper) -> Iterator[None]:
         with transaction.atomic(using=wrapper.alias):
             yield
         return
-    own = wrapper.connection
     try:
         with wrapper.wrap_database_errors, _transaction(own, own.execute):
             yield

@@ -73,6 +73,22 @@ def test_what_fails_half_way_is_nothing_for_who_commits_by_hand_too(site, by_han
     assert not PipelineExecution.objects.exists()
 
 
+def test_a_transaction_that_somebody_began_in_sql_is_theirs_to_end(site, half_way):
+    with connection.cursor() as cursor:
+        for end in ("ROLLBACK", "COMMIT"):
+            cursor.execute("BEGIN")
+            handle = site.enqueue("w")
+            cursor.execute(end)
+            assert is_written(handle) is (end == "COMMIT")
+        if connection.vendor == "sqlite":
+            cursor.execute("BEGIN")
+            before = site.enqueue("w")
+            with half_way(), pytest.raises(IntegrityError):
+                site.enqueue("w")
+            cursor.execute("COMMIT")
+            assert is_written(before)
+
+
 def test_in_eager_mode_the_run_of_who_commits_by_hand_is_carried_out(site, settings):
     settings.CLOACA = {"EAGER": True}
     transaction.set_autocommit(False)
